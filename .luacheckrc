@@ -1,0 +1,12 @@
+-- Firmware modules set the global of their name; scripts use them without require.
+std = "min"
+max_line_length = 100
+read_globals = { "rtos", "socketcore" }
+exclude_files = { "build" }
+
+files["lua"] = { globals = { "rtos", "sys", "socket", "log", "link" } }
+files["examples"] = { read_globals = { "sys", "socket", "log", "link" } }
+files["bench"] = { read_globals = { "sys", "socket", "log", "link" } }
+files["test"] = { read_globals = { "sys", "socket", "log", "link", "jit" } }
+files["test/spec"] = { std = "+busted" }
+files["test/**/*_spec.lua"] = { std = "+busted" }

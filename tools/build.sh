@@ -1,0 +1,110 @@
+# Sourced by dev: configures and builds one preset. Everything it prints goes to stderr.
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154 # root is dev's
+
+presets='release asan tsan lua53 lua54'
+
+is_preset()
+{
+    case " $presets " in
+    *" $1 "*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+cached_value()
+{
+    sed -n "s/^$2:[A-Z]*=//p" "$root/build/$1/CMakeCache.txt" 2>/dev/null
+}
+
+# source_tree PRESET VARIABLE LIBRARY MARKER: the tree to build from. What the environment names
+# comes first, then what this build directory was told, then Debian's.
+source_tree()
+{
+    eval "tree=\${$2:-}"
+    if [ -z "$tree" ]; then
+        tree=$(cached_value "$1" "$2")
+        if [ -z "$tree" ] || [ ! -f "$tree/$4" ]; then
+            need_packages build sources
+            tree=$(sh "$root/tools/sources.sh" "$3") || exit 1
+        fi
+    elif [ ! -f "$tree/$4" ]; then
+        die "$2=$tree is not the source tree of $3: it has no $4."
+    else
+        tree=$(CDPATH='' cd -- "$tree" && pwd -P)
+    fi
+}
+
+is_configured()
+{
+    [ -f "$root/build/$1/build.ninja" ] &&
+        [ "$(cached_value "$1" CMAKE_HOME_DIRECTORY)" = "$root" ] &&
+        [ "$(cached_value "$1" LWIP_DIR)" = "$lwip_tree" ] &&
+        [ "$(cached_value "$1" MBEDTLS_DIR)" = "$mbedtls_tree" ]
+}
+
+# A unit test library that was missing when the directory was configured may be there now.
+lacks_cmocka()
+{
+    case $(cached_value "$1" CMOCKA_LIBRARY) in
+    *NOTFOUND) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# configure PRESET [cmake arguments]
+configure()
+{
+    preset=$1
+    shift
+    source_tree "$preset" LWIP_DIR lwip src/core/tcp_in.c
+    lwip_tree=$tree
+    source_tree "$preset" MBEDTLS_DIR mbedtls library/ssl_msg.c
+    mbedtls_tree=$tree
+    if [ $# -eq 0 ] && is_configured "$preset" && ! lacks_cmocka "$preset"; then
+        return 0
+    fi
+    step "Configuring $preset in build/$preset"
+    # A clone that was moved has a cache full of old paths.
+    fresh=
+    if [ -f "$root/build/$preset/CMakeCache.txt" ] &&
+        [ "$(cached_value "$preset" CMAKE_HOME_DIRECTORY)" != "$root" ]; then
+        fresh=--fresh
+    fi
+    configure_log="$root/build/$preset.configure.log"
+    if (cd "$root" && cmake $fresh --preset "$preset" "-DLWIP_DIR=$lwip_tree" \
+        "-DMBEDTLS_DIR=$mbedtls_tree" "$@") >"$configure_log" 2>&1; then
+        grep 'no unit tests' "$configure_log" >&2 || true
+        rm -f "$configure_log"
+        return 0
+    fi
+    tail -n 30 "$configure_log" >&2
+    die "cmake could not configure $preset; the reason is above." \
+        "If it talks about files that are gone, run ./dev clean and try again."
+}
+
+# The first build takes a minute and shows it; later ones speak only when they fail.
+configure_and_build()
+{
+    configure "$@"
+    build_log="$root/build/$preset.build.log"
+    if [ -f "$root/build/$preset/socketcore.so" ] || [ ! -t 2 ]; then
+        [ -f "$root/build/$preset/socketcore.so" ] || step "Building $preset"
+        cmake --build "$root/build/$preset" -- --quiet >"$build_log" 2>&1 && return
+        cat "$build_log" >&2
+    else
+        cmake --build "$root/build/$preset" >&2 && return
+    fi
+    die "building $preset failed; the compiler's messages are above." \
+        "After a fix, run the same command again. If it makes no sense, ./dev clean first."
+}
+
+# build_preset PRESET [cmake arguments]: up to date when it returns.
+build_preset()
+{
+    need_packages build build
+    case $1 in
+    lua53 | lua54) need_packages build "$1" ;;
+    esac
+    with_lock "$root/build/$1.lock" configure_and_build "$@" || exit 1
+}
