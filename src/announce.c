@@ -1,0 +1,206 @@
+/*
+ * The choice of a socket's next message, for both threads; the taking of it is the script thread's
+ * alone (sc_next_message).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "announce.h"
+
+#include "error.h"
+#include "socket.h"
+#include "socketcore_port.h"
+
+#include "lwip/mem.h"
+#include "lwip/pbuf.h"
+#include "lwip/sys.h"
+
+#define RETRY_MS 20
+
+/* Sockets that the platform's queue had no room for, oldest first. Shared. */
+static struct sc_socket *refused_first;
+static struct sc_socket **refused_end = &refused_first;
+
+/* The message whose turn it is, 0 for none. Under protection. The order for one socket: CONN_CNF
+ * first, CLOSE_IND after all that was received and sent, CLOSE_CNF last. */
+static enum sc_message_id next_message_id(const struct sc_socket *s)
+{
+    bool has_sent = s->sends && s->sends->is_done;
+    bool has_data = (s->pending & SC_PENDING_RECV_IND) && s->inbox && !s->is_announced;
+
+    if (s->pending & SC_PENDING_CONN_CNF)
+        return SC_MSG_CONN_CNF;
+    if (has_sent && !(has_data && s->recv_turn))
+        return SC_MSG_SEND_CNF;
+    if (has_data)
+        return SC_MSG_RECV_IND;
+    if ((s->pending & SC_PENDING_CLOSE_IND) && !s->inbox && !s->sends)
+        return SC_MSG_CLOSE_IND;
+    if (s->closes_owed && !s->sends &&
+        (s->state == SC_STATE_CLOSED || s->state == SC_STATE_FREE))
+        return SC_MSG_CLOSE_CNF;
+    return 0;
+}
+
+static void push_refused(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
+    s->is_queued = false;
+    if (!s->is_refused) {
+        s->is_refused = true;
+        s->next_refused = NULL;
+        *refused_end = s;
+        refused_end = &s->next_refused;
+    }
+    SYS_ARCH_UNPROTECT(level);
+}
+
+void sc_announce(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_due;
+
+    SYS_ARCH_PROTECT(level);
+    is_due = !s->is_queued && !s->is_refused && next_message_id(s);
+    if (is_due)
+        s->is_queued = true;
+    SYS_ARCH_UNPROTECT(level);
+    if (is_due && !sc_port_post(s->id)) {
+        push_refused(s);
+        sc_port_wake();
+    }
+}
+
+uint32_t sc_announce_refused(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    while (refused_first) {
+        SYS_ARCH_PROTECT(level);
+        struct sc_socket *s = refused_first;
+        SYS_ARCH_UNPROTECT(level);
+        if (!sc_port_post(s->id))
+            return RETRY_MS;
+        SYS_ARCH_PROTECT(level);
+        refused_first = s->next_refused;
+        if (!refused_first)
+            refused_end = &refused_first;
+        s->is_refused = false;
+        s->is_queued = true;
+        SYS_ARCH_UNPROTECT(level);
+    }
+    return SC_FOREVER;
+}
+
+void sc_announce_stop(void)
+{
+    refused_first = NULL;
+    refused_end = &refused_first;
+}
+
+static void fill_failure(struct sc_message *m, enum sc_error error, const char *reason)
+{
+    m->result = 1;
+    m->error = error;
+    m->reason = reason;
+}
+
+static void fill_socket_failure(struct sc_message *m, const struct sc_socket *s)
+{
+    fill_failure(m, s->error, s->reason ? s->reason : sc_error_text(s->error));
+}
+
+static void take_conn_cnf(struct sc_socket *s, struct sc_message *m)
+{
+    s->pending &= ~(unsigned)SC_PENDING_CONN_CNF;
+    if (s->was_connected) {
+        s->is_up = true;
+        return;
+    }
+    fill_socket_failure(m, s);
+    s->may_destroy = true;
+}
+
+/* Takes the oldest send off the list once its last SEND_CNF is due; the caller frees it. */
+static struct sc_send_block *take_send_cnf(struct sc_socket *s, struct sc_message *m)
+{
+    struct sc_send_block *block = s->sends;
+
+    m->length = block->length;
+    if (block->error != SC_OK) {
+        /* A send that ended with the connection has the connection's reason. */
+        if (s->error != SC_OK && block->error == s->error)
+            fill_socket_failure(m, s);
+        else
+            fill_failure(m, block->error, sc_error_send_text(block->error));
+    }
+    s->recv_turn = true;
+    if (--block->times)
+        return NULL;
+    s->sends = block->next;
+    if (!s->sends)
+        s->sends_end = &s->sends;
+    return block;
+}
+
+static void take_recv_ind(struct sc_socket *s, struct sc_message *m)
+{
+    s->pending &= ~(unsigned)SC_PENDING_RECV_IND;
+    s->is_announced = true;
+    s->recv_turn = false;
+    m->length = s->inbox_length;
+    if (!s->transport->is_datagram && m->length > sc_get_config()->recv_ind_max)
+        m->length = sc_get_config()->recv_ind_max;
+}
+
+static void take_close_ind(struct sc_socket *s, struct sc_message *m)
+{
+    s->pending &= ~(unsigned)SC_PENDING_CLOSE_IND;
+    s->is_up = false;
+    m->error = s->error;
+    m->reason = s->reason ? s->reason : sc_error_text(s->error);
+    m->result = s->error != SC_ERR_CLSD;
+}
+
+bool sc_next_message(int id, struct sc_message *m)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_socket *s = sc_socket_at(id);
+    struct sc_send_block *done = NULL;
+
+    if (!s)
+        return false;
+    *m = (struct sc_message){ .socket = id };
+    SYS_ARCH_PROTECT(level);
+    s->is_queued = false;
+    m->id = next_message_id(s);
+    switch (m->id) {
+    case SC_MSG_CONN_CNF:
+        take_conn_cnf(s, m);
+        break;
+    case SC_MSG_SEND_CNF:
+        done = take_send_cnf(s, m);
+        break;
+    case SC_MSG_RECV_IND:
+        take_recv_ind(s, m);
+        break;
+    case SC_MSG_CLOSE_IND:
+        take_close_ind(s, m);
+        break;
+    case SC_MSG_CLOSE_CNF:
+        s->closes_owed--;
+        s->may_destroy = s->state == SC_STATE_CLOSED;
+        break;
+    }
+    SYS_ARCH_UNPROTECT(level);
+    if (done) {
+        if (done->is_accepted) {
+            s->send_used -= done->length;
+            s->sends_used--;
+        }
+        mem_free(done);
+    }
+    sc_announce(s);
+    return m->id != 0;
+}

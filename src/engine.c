@@ -1,0 +1,186 @@
+/*
+ * The ready list, the timers and the one step that a platform calls.
+ *
+ * sc_engine_run is the only function that runs tasks, on whichever thread the platform chose. It
+ * leaves the queue towards the script to announce.c and all network work to the tasks.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine.h"
+
+#include "announce.h"
+#include "socketcore_port.h"
+
+#include "lwip/sys.h"
+
+#include <stddef.h>
+
+/* A task that keeps waking itself must not starve the platform's own work (the script's messages,
+ * on a PC the network). */
+#define ROUNDS_MAX 8
+
+/* The ready list and the clock are shared, under SYS_ARCH_PROTECT. */
+static struct sc_task *ready_first;
+static struct sc_task **ready_end = &ready_first;
+static uint64_t clock_ms;
+static uint32_t clock_last;
+
+/* The engine's thread only. */
+static struct sc_timers timers;
+
+static void unlink_ready(struct sc_task *task)
+{
+    *task->link = task->next;
+    if (task->next)
+        task->next->link = task->link;
+    else
+        ready_end = task->link;
+    task->link = NULL;
+    task->next = NULL;
+}
+
+void sc_task_wake(struct sc_task *task, unsigned wake)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_new;
+
+    SYS_ARCH_PROTECT(level);
+    is_new = !task->link;
+    task->wake |= wake;
+    if (is_new) {
+        task->next = NULL;
+        task->link = ready_end;
+        *ready_end = task;
+        ready_end = &task->next;
+    }
+    SYS_ARCH_UNPROTECT(level);
+    if (is_new)
+        sc_port_wake();
+}
+
+void sc_task_wake_at(struct sc_task *task, uint64_t at)
+{
+    sc_timer_arm(&timers, &task->timer, at);
+}
+
+void sc_task_cancel_timer(struct sc_task *task)
+{
+    sc_timer_cancel(&timers, &task->timer);
+}
+
+void sc_task_remove(struct sc_task *task)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    sc_timer_cancel(&timers, &task->timer);
+    SYS_ARCH_PROTECT(level);
+    if (task->link)
+        unlink_ready(task);
+    task->wake = 0;
+    SYS_ARCH_UNPROTECT(level);
+}
+
+uint64_t sc_engine_now(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    uint64_t now;
+
+    SYS_ARCH_PROTECT(level);
+    uint32_t now32 = sys_now();
+    clock_ms += (uint32_t)(now32 - clock_last);
+    clock_last = now32;
+    now = clock_ms;
+    SYS_ARCH_UNPROTECT(level);
+    return now;
+}
+
+void sc_engine_start(void)
+{
+    clock_last = sys_now();
+}
+
+void sc_engine_stop(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    while (timers.first)
+        sc_timer_cancel(&timers, timers.first);
+    SYS_ARCH_PROTECT(level);
+    while (ready_first)
+        unlink_ready(ready_first);
+    SYS_ARCH_UNPROTECT(level);
+}
+
+static void fire_timers(void)
+{
+    if (!timers.first)
+        return;
+    uint64_t now = sc_engine_now();
+    while (timers.first && timers.first->at <= now) {
+        struct sc_timer *timer = timers.first;
+        sc_timer_cancel(&timers, timer);
+        sc_task_wake((struct sc_task *)(void *)((char *)timer - offsetof(struct sc_task, timer)),
+                     SC_WAKE_TIMER);
+    }
+}
+
+/* Runs what was ready at the start, each once: what becomes ready meanwhile has its turn in the
+ * next round. */
+static void run_round(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_task **last;
+
+    SYS_ARCH_PROTECT(level);
+    last = ready_end;
+    SYS_ARCH_UNPROTECT(level);
+    for (;;) {
+        SYS_ARCH_PROTECT(level);
+        struct sc_task *task = ready_first;
+        bool is_last = task && &task->next == last;
+        unsigned wake = 0;
+        if (task) {
+            unlink_ready(task);
+            wake = task->wake;
+            task->wake = 0;
+        }
+        SYS_ARCH_UNPROTECT(level);
+        if (!task)
+            return;
+        task->run(task, wake);
+        if (is_last)
+            return;
+    }
+}
+
+bool sc_engine_ready(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_ready;
+
+    SYS_ARCH_PROTECT(level);
+    is_ready = ready_first != NULL;
+    SYS_ARCH_UNPROTECT(level);
+    return is_ready;
+}
+
+uint32_t sc_engine_run(void)
+{
+    uint32_t wait = sc_announce_refused();
+
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        fire_timers();
+        if (!sc_engine_ready())
+            break;
+        run_round();
+    }
+    if (sc_engine_ready())
+        return 0;
+    if (timers.first) {
+        uint64_t now = sc_engine_now();
+        uint64_t left = timers.first->at > now ? timers.first->at - now : 0;
+        if (left < wait)
+            wait = (uint32_t)left;
+    }
+    return wait;
+}

@@ -1,0 +1,578 @@
+/*
+ * The Lua binding: check, call, push. The only file of the core that knows lua.h; what a call does
+ * stands in socketcore.h, what scripts may rely on in the README.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "socketcore.h"
+
+#include <lauxlib.h>
+#include <limits.h>
+#include <lua.h>
+#include <string.h>
+
+/* The state that has the core; its address is also the registry's key for the module table. */
+static lua_State *owner;
+
+/* ---- arguments ---- */
+
+/* A number as an int, -1 for what can never be an id: fractions, NaN, out of range. */
+static int check_id(lua_State *L, int arg)
+{
+    lua_Number number = luaL_checknumber(L, arg);
+
+    if (!(number >= 0 && number <= INT_MAX) || number != (lua_Number)(int)number)
+        return -1;
+    return (int)number;
+}
+
+static bool to_int(lua_State *L, int arg, int min, int max, int *out)
+{
+    lua_Number number = lua_tonumber(L, arg);
+
+    if (!(number >= min && number <= max) || number != (lua_Number)(int)number)
+        return false;
+    *out = (int)number;
+    return true;
+}
+
+static int check_range(lua_State *L, int arg, int min, int max, const char *what)
+{
+    int value = min;
+
+    luaL_checknumber(L, arg);
+    if (!to_int(L, arg, min, max, &value)) {
+        lua_pushfstring(L, "%s must be %d to %d", what, min, max);
+        luaL_argerror(L, arg, lua_tostring(L, -1));
+    }
+    return value;
+}
+
+static int opt_range(lua_State *L, int arg, int min, int max, int absent, const char *what)
+{
+    return lua_isnoneornil(L, arg) ? absent : check_range(L, arg, min, max, what);
+}
+
+static bool is_digits(lua_State *L, int arg)
+{
+    size_t length;
+    const char *text;
+
+    if (lua_type(L, arg) != LUA_TSTRING)
+        return false;
+    text = lua_tolstring(L, arg, &length);
+    return length && strspn(text, "0123456789") == length;
+}
+
+/* Scripts write (type, addr, port) and (type, port, addr): a number is the port, and of two
+ * strings the one of digits only. */
+static int find_port(lua_State *L)
+{
+    if (lua_type(L, 3) == LUA_TNUMBER)
+        return 3;
+    if (lua_type(L, 2) == LUA_TNUMBER)
+        return 2;
+    if (is_digits(L, 3))
+        return 3;
+    if (is_digits(L, 2))
+        return 2;
+    luaL_argerror(L, 3, "port expected: a number, or a string of digits");
+    return 0;
+}
+
+static const char *check_host(lua_State *L, int arg)
+{
+    size_t length;
+    const char *host;
+
+    if (lua_type(L, arg) != LUA_TSTRING)
+        luaL_argerror(L, arg, "address expected: a name or an IP address as a string");
+    host = lua_tolstring(L, arg, &length);
+    luaL_argcheck(L, length == strlen(host), arg, "address contains a zero byte");
+    return host;
+}
+
+static enum sc_type check_type(lua_State *L, int arg)
+{
+    int type = check_range(L, arg, 0, 4, "type");
+
+    return type == 3 ? SC_RAW : (enum sc_type)type;
+}
+
+/* A string field of the cert table at `arg`; absent: empty. */
+static struct sc_bytes check_cert_field(lua_State *L, int arg, const char *name)
+{
+    struct sc_bytes bytes = { NULL, 0 };
+
+    lua_getfield(L, arg, name);
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        bytes.data = lua_tolstring(L, -1, &bytes.length);
+    } else if (!lua_isnil(L, -1)) {
+        lua_pushfstring(L, "cert.%s: string expected, got %s", name, luaL_typename(L, -1));
+        luaL_argerror(L, arg, lua_tostring(L, -1));
+    }
+    /* The table keeps the string while the call lasts. */
+    lua_pop(L, 1);
+    return bytes;
+}
+
+static enum sc_insist check_cert_insist(lua_State *L, int arg)
+{
+    enum sc_insist insist = SC_INSIST_DEFAULT;
+    int value = 0;
+
+    lua_getfield(L, arg, "insist");
+    if (!lua_isnil(L, -1)) {
+        if (!lua_isnumber(L, -1) || !to_int(L, -1, 0, 1, &value))
+            luaL_argerror(L, arg, "cert.insist must be 0 or 1");
+        insist = (enum sc_insist)value;
+    }
+    lua_pop(L, 1);
+    return insist;
+}
+
+static void check_cert(lua_State *L, int arg, struct sc_cert *cert, enum sc_insist *insist)
+{
+    struct sc_bytes name = check_cert_field(L, arg, "hostName");
+
+    if (name.data && strlen(name.data) != name.length)
+        luaL_argerror(L, arg, "cert.hostName contains a zero byte");
+    cert->host_name = name.data;
+    cert->ca_cert = check_cert_field(L, arg, "caCert");
+    cert->client_cert = check_cert_field(L, arg, "clientCert");
+    cert->client_key = check_cert_field(L, arg, "clientKey");
+    cert->client_password = check_cert_field(L, arg, "clientPassword");
+    *insist = check_cert_insist(L, arg);
+}
+
+/* ---- calls ---- */
+
+static int sock_conn(lua_State *L)
+{
+    struct sc_open_args args = { .insist = SC_INSIST_DEFAULT };
+    struct sc_cert cert;
+    const char *reason = NULL;
+    int id = -1;
+    int next = 5;
+
+    args.type = check_type(L, 1);
+    int port_arg = find_port(L);
+    args.host = check_host(L, port_arg == 3 ? 2 : 3);
+    args.port = (uint16_t)(args.type == SC_RAW ? check_range(L, port_arg, 0, 255, "IP protocol")
+                                               : check_range(L, port_arg, 0, 65535, "port"));
+    if (lua_istable(L, 4)) {
+        check_cert(L, 4, &cert, &args.insist);
+        args.cert = &cert;
+    } else if (lua_type(L, 4) == LUA_TNUMBER && args.type != SC_SSL) {
+        next = 4;
+    } else if (!lua_isnoneornil(L, 4)) {
+        luaL_argerror(L, 4, "cert must be a table");
+    }
+    args.recv_buffer = (size_t)opt_range(L, next, 0, INT_MAX, 0, "recvBufferLen");
+    args.insist = (enum sc_insist)opt_range(L, next + 1, 0, 1, args.insist, "insist");
+    args.local_port = (uint16_t)opt_range(L, next + 2, 0, 65535, 0, "localPort");
+    args.send_host_name = opt_range(L, next + 3, 0, 1, 0, "hostNameFlag") == 1;
+    enum sc_error error = sc_open(&args, &id, &reason);
+    if (error != SC_OK) {
+        lua_pushnil(L);
+        lua_pushinteger(L, error);
+        lua_pushstring(L, reason);
+        return 3;
+    }
+    lua_pushinteger(L, id);
+    return 1;
+}
+
+static int sock_send(lua_State *L)
+{
+    size_t length;
+    int id = check_id(L, 1);
+    const char *data = luaL_checklstring(L, 2, &length);
+    enum sc_error error = sc_send(id, data, length);
+
+    lua_pushinteger(L, error == SC_OK);
+    lua_pushinteger(L, error);
+    return 2;
+}
+
+/* Pushes `length` bytes of received data that do not lie in one piece. */
+static void push_pieces(lua_State *L, int id, size_t length)
+{
+    luaL_Buffer buffer;
+    size_t offset = 0;
+
+    luaL_buffinit(L, &buffer);
+    while (offset < length) {
+        const void *data;
+        size_t piece = sc_peek(id, offset, &data);
+        if (!piece)
+            break;
+        if (piece > length - offset)
+            piece = length - offset;
+        if (piece > LUAL_BUFFERSIZE)
+            piece = LUAL_BUFFERSIZE;
+        memcpy(luaL_prepbuffer(&buffer), data, piece);
+        luaL_addsize(&buffer, piece);
+        offset += piece;
+    }
+    luaL_pushresult(&buffer);
+}
+
+static int sock_recv(lua_State *L)
+{
+    int id = check_id(L, 1);
+    lua_Number wanted = luaL_checknumber(L, 2);
+    size_t length = sc_available(id);
+    const void *data = "";
+
+    if (!(wanted >= 0))
+        wanted = 0;
+    if (wanted < (lua_Number)length)
+        length = (size_t)wanted;
+    /* Pushed before it is taken: when memory is out nothing is lost. */
+    if (!length)
+        lua_pushlstring(L, "", 0);
+    else if (sc_peek(id, 0, &data) >= length)
+        lua_pushlstring(L, data, length);
+    else
+        push_pieces(L, id, length);
+    sc_consume(id, length);
+    return 1;
+}
+
+static int sock_close(lua_State *L)
+{
+    lua_pushinteger(L, sc_close(check_id(L, 1)));
+    return 1;
+}
+
+static int sock_destroy(lua_State *L)
+{
+    lua_pushinteger(L, sc_destroy(check_id(L, 1)));
+    return 1;
+}
+
+static int sock_setopt(lua_State *L)
+{
+    int id = check_id(L, 1);
+    int level = -1;
+    int name = -1;
+    int value = -1;
+    bool is_ok;
+
+    luaL_checknumber(L, 2);
+    luaL_checknumber(L, 3);
+    luaL_checkany(L, 4);
+    is_ok = to_int(L, 2, 0, INT_MAX, &level) && to_int(L, 3, 0, INT_MAX, &name) &&
+            lua_type(L, 4) == LUA_TNUMBER && to_int(L, 4, 0, INT_MAX, &value) &&
+            sc_setopt(id, level, name, value) == SC_OK;
+    lua_pushinteger(L, is_ok ? 0 : -1);
+    return 1;
+}
+
+/* A count that may not fit into the lua_Integer of a Lua 5.1 with 32 bits. */
+static void push_count(lua_State *L, uint64_t value)
+{
+#if LUA_VERSION_NUM >= 503
+    lua_pushinteger(L, (lua_Integer)value);
+#else
+    lua_pushnumber(L, (lua_Number)value);
+#endif
+}
+
+static int sock_getremainbuf(lua_State *L)
+{
+    push_count(L, sc_send_space(check_id(L, 1)));
+    return 1;
+}
+
+static void set_count(lua_State *L, const char *name, uint64_t value)
+{
+    push_count(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, lua_Integer value)
+{
+    lua_pushinteger(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_string(lua_State *L, const char *name, const char *value)
+{
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static const char *name_of(enum sc_state state)
+{
+    switch (state) {
+    case SC_STATE_FREE:
+        break;
+    case SC_STATE_RESOLVING:
+        return "resolving";
+    case SC_STATE_CONNECTING:
+        return "connecting";
+    case SC_STATE_CONNECTED:
+        return "connected";
+    case SC_STATE_CLOSING:
+        return "closing";
+    case SC_STATE_LOST:
+        return "lost";
+    case SC_STATE_CLOSED:
+        return "closed";
+    }
+    return "free";
+}
+
+static void set_endpoint(lua_State *L, const char *address_name, const char *address,
+                         const char *port_name, uint16_t port)
+{
+    if (!address[0])
+        return;
+    set_string(L, address_name, address);
+    set_integer(L, port_name, port);
+}
+
+static int sock_info(lua_State *L)
+{
+    struct sc_info info;
+
+    if (!sc_get_info(check_id(L, 1), &info)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_createtable(L, 0, 12);
+    set_integer(L, "type", info.type);
+    set_string(L, "state", name_of(info.state));
+    set_endpoint(L, "local_address", info.local_address, "local_port", info.local_port);
+    set_endpoint(L, "remote_address", info.remote_address, "remote_port", info.remote_port);
+    set_count(L, "bytes_in", info.bytes_in);
+    set_count(L, "bytes_out", info.bytes_out);
+    set_count(L, "age_ms", info.age_ms);
+    if (info.error != SC_OK) {
+        set_integer(L, "error", info.error);
+        set_string(L, "reason", info.reason);
+    }
+    return 1;
+}
+
+/* ---- options ---- */
+
+static void push_config(lua_State *L, const struct sc_config *c)
+{
+    lua_createtable(L, 0, 7);
+    set_count(L, "max_sockets", c->max_sockets);
+    set_count(L, "recv_ind_max", c->recv_ind_max);
+    set_count(L, "close_grace_ms", c->close_grace_ms);
+    set_count(L, "linger_ms", c->linger_ms);
+    set_count(L, "connect_timeout_ms", c->connect_timeout_ms);
+    set_count(L, "send_buffer", c->send_buffer);
+    set_count(L, "recv_buffer", c->recv_buffer);
+}
+
+/* The option of the key at -2 set to the value at -1. */
+static void take_option(lua_State *L, struct sc_config *c)
+{
+    int value = 0;
+
+    if (lua_type(L, -2) != LUA_TSTRING)
+        luaL_argerror(L, 1, "option names must be strings");
+    const char *name = lua_tostring(L, -2);
+    if (lua_type(L, -1) != LUA_TNUMBER || !to_int(L, -1, 0, INT_MAX, &value)) {
+        lua_pushfstring(L, "%s must be a whole number of 0 or more", name);
+        luaL_argerror(L, 1, lua_tostring(L, -1));
+    }
+    if (strcmp(name, "max_sockets") == 0)
+        c->max_sockets = (size_t)value;
+    else if (strcmp(name, "recv_ind_max") == 0)
+        c->recv_ind_max = (size_t)value;
+    else if (strcmp(name, "close_grace_ms") == 0)
+        c->close_grace_ms = (uint32_t)value;
+    else if (strcmp(name, "linger_ms") == 0)
+        c->linger_ms = (uint32_t)value;
+    else if (strcmp(name, "connect_timeout_ms") == 0)
+        c->connect_timeout_ms = (uint32_t)value;
+    else if (strcmp(name, "send_buffer") == 0)
+        c->send_buffer = (size_t)value;
+    else if (strcmp(name, "recv_buffer") == 0)
+        c->recv_buffer = (size_t)value;
+    else {
+        lua_pushfstring(L, "no option has the name %s", name);
+        luaL_argerror(L, 1, lua_tostring(L, -1));
+    }
+}
+
+static int config(lua_State *L)
+{
+    struct sc_config wanted = *sc_get_config();
+    const char *problem;
+
+    if (!lua_isnoneornil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TTABLE);
+        for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
+            take_option(L, &wanted);
+        problem = sc_set_config(&wanted);
+        if (problem)
+            luaL_argerror(L, 1, problem);
+    }
+    push_config(L, sc_get_config());
+    return 1;
+}
+
+static int totals(lua_State *L)
+{
+    struct sc_totals now;
+
+    sc_get_totals(&now);
+    lua_createtable(L, 0, 2);
+    set_count(L, "sockets", now.sockets);
+    set_count(L, "lingering", now.lingering);
+    return 1;
+}
+
+/* ---- messages ---- */
+
+int sc_push_message(lua_State *L, int socket)
+{
+    struct sc_message m;
+
+    if (!sc_next_message(socket, &m))
+        return 0;
+    lua_createtable(L, 0, 5);
+    set_integer(L, "id", m.id);
+    set_integer(L, "socket_index", m.socket);
+    set_integer(L, "result", m.result);
+    if (m.id == SC_MSG_SEND_CNF)
+        set_count(L, "send_len", m.length);
+    if (m.id == SC_MSG_RECV_IND)
+        set_count(L, "recv_len", m.length);
+    if (m.reason) {
+        set_integer(L, "error", m.error);
+        set_string(L, "reason", m.reason);
+    }
+    return 1;
+}
+
+/* ---- the module ---- */
+
+static int stop(lua_State *L)
+{
+    (void)L;
+    sc_stop();
+    owner = NULL;
+    return 0;
+}
+
+static const luaL_Reg functions[] = {
+    { "sock_conn", sock_conn },
+    { "sock_conn_ext", sock_conn },
+    { "sock_send", sock_send },
+    { "sock_recv", sock_recv },
+    { "sock_close", sock_close },
+    { "sock_destroy", sock_destroy },
+    { "sock_setopt", sock_setopt },
+    { "sock_getremainbuf", sock_getremainbuf },
+    { "sock_info", sock_info },
+    { "config", config },
+    { "totals", totals },
+    { NULL, NULL },
+};
+
+static const struct {
+    const char *name;
+    int value;
+} constants[] = {
+    { "ERR_UNKOWN", SC_ERR_UNKNOWN },
+    { "ERR_UNKNOWN", SC_ERR_UNKNOWN },
+    { "ERR_OK", SC_OK },
+    { "ERR_ENOMEM", SC_ERR_NOMEM },
+    { "ERR_ENOBUFS", SC_ERR_NOBUFS },
+    { "ERR_ETIMEOUT", SC_ERR_TIMEOUT },
+    { "ERR_ERTE", SC_ERR_RTE },
+    { "ERR_EINPROGRESS", SC_ERR_INPROGRESS },
+    { "ERR_EINVAL", SC_ERR_INVAL },
+    { "ERR_EWOULDBLOCK", SC_ERR_WOULDBLOCK },
+    { "ERR_EADDRINUSE", SC_ERR_ADDRINUSE },
+    { "ERR_EALREADY", SC_ERR_ALREADY },
+    { "ERR_EISCONN", SC_ERR_ISCONN },
+    { "ERR_ENOTCONN", SC_ERR_NOTCONN },
+    { "ERR_EIF", SC_ERR_IF },
+    { "ERR_EABORT", SC_ERR_ABORT },
+    { "ERR_ERST", SC_ERR_RST },
+    { "ERR_ECLSD", SC_ERR_CLSD },
+    { "ERR_EARG", SC_ERR_ARG },
+    { "ERR_EIO", SC_ERR_IO },
+    { "ERR_SSL_EHANDSHAK", SC_ERR_SSL_HANDSHAKE },
+    { "ERR_SSL_EINIT", SC_ERR_SSL_INIT },
+    { "ERR_SSL_EINVALID", SC_ERR_SSL_INVALID },
+    { "SOL_SOCKET", SC_SOL_SOCKET },
+    { "SO_REUSEADDR", SC_SO_REUSEADDR },
+    { "SO_KEEPALIVE", SC_SO_KEEPALIVE },
+    { "IPPROTO_TCP", SC_IPPROTO_TCP },
+    { "TCP_KEEPIDLE", SC_TCP_KEEPIDLE },
+    { "TCP_KEEPINTVL", SC_TCP_KEEPINTVL },
+    { "TCP_KEEPCNT", SC_TCP_KEEPCNT },
+};
+
+static void push_module(lua_State *L)
+{
+    lua_createtable(L, 0, 48);
+    for (const luaL_Reg *f = functions; f->name; f++) {
+        lua_pushcfunction(L, f->func);
+        lua_setfield(L, -2, f->name);
+    }
+    for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++)
+        set_integer(L, constants[i].name, constants[i].value);
+    set_string(L, "_VERSION", "socketcore " SC_VERSION);
+}
+
+/* Has sc_stop called by lua_close: a userdata in the registry whose finalizer does it. */
+static void push_stopper(lua_State *L)
+{
+    lua_newuserdata(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, stop);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+}
+
+static bool push_known_module(lua_State *L)
+{
+    lua_pushlightuserdata(L, &owner);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (lua_istable(L, -1))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+static void start(lua_State *L)
+{
+    if (owner)
+        luaL_error(L, "socketcore: another Lua state of this process has it, close that one first");
+    lua_pushlightuserdata(L, (char *)&owner + 1);
+    push_stopper(L);
+    enum sc_error error = sc_start();
+    if (error != SC_OK) {
+        lua_pushnil(L);
+        lua_setmetatable(L, -2);
+        luaL_error(L, "socketcore: starting the network failed (error %d)", (int)error);
+    }
+    owner = L;
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+int luaopen_socketcore(lua_State *L)
+{
+    if (!push_known_module(L)) {
+        start(L);
+        push_module(L);
+        lua_pushlightuserdata(L, &owner);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, LUA_REGISTRYINDEX);
+    }
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "socketcore");
+    return 1;
+}

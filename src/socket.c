@@ -1,0 +1,750 @@
+/*
+ * A socket's state machine, the engine's half: it runs on the engine's thread when something
+ * happened, moves data between the script's boxes and the channel, and says what the script is to
+ * be told. It knows transports by their ops only; messages are made in announce.c.
+ *
+ * state       | event                        | action                     | next state, message
+ * ------------|------------------------------|----------------------------|----------------------
+ * FREE        | sc_open                      | start the lookup           | RESOLVING
+ * RESOLVING   | address                      | open a channel             | CONNECTING
+ *             | no address (more)            |                            | CLOSED, CONN_CNF 1
+ *             | deadline                     |                            | CLOSED, CONN_CNF 1
+ *             | sc_close                     |                            | CLOSED, CLOSE_CNF
+ * CONNECTING  | channel usable               |                            | CONNECTED, CONN_CNF 0
+ *             | channel failed               | next address               | RESOLVING
+ *             | deadline                     | abort                      | CLOSED, CONN_CNF 1
+ *             | sc_close                     | abort                      | CLOSED, CLOSE_CNF
+ * CONNECTED   | data                         | to the inbox               | RECV_IND
+ *             | sc_send, acknowledgement     | from the outbox            | SEND_CNF
+ *             | peer closed, all read        | wait for the grace time    | LOST, CLOSE_IND
+ *             | connection broke             | fail the sends under way   | SEND_CNF 1, as above
+ *             | sc_close                     |                            | CLOSING
+ * LOST        | sc_send before CLOSE_IND     | as in CONNECTED            | SEND_CNF
+ *             | sc_close                     |                            | CLOSING
+ * CLOSING     | outbox empty                 | shut the channel down      |
+ *             | shut down and acknowledged   | release the channel        | CLOSED, CLOSE_CNF
+ *             | data                         | thrown away                |
+ *             | connection broke             | fail the sends, abort      | CLOSED, CLOSE_CNF
+ *             | linger time over             | fail the sends, abort      | CLOSED, CLOSE_CNF
+ * CLOSED      | sc_close                     |                            | CLOSE_CNF
+ *             | sc_destroy                   | free all memory            | FREE
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "socket.h"
+
+#include "announce.h"
+#include "error.h"
+#include "socketcore_port.h"
+
+#include "lwip/mem.h"
+#include "lwip/pbuf.h"
+#include "lwip/sys.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REASON_MAX 160
+#define RETRY_MS 20
+
+/* Small pieces that arrive while the script is behind are gathered, so that a peer that sends
+ * bytes one by one cannot make the inbox cost many times what it holds. */
+#define GATHER_PIECE_MAX 256
+#define GATHER_BUFFER 2048
+
+/* ---- failures ---- */
+
+void sc_socket_fail(struct sc_socket *s, enum sc_error error, const char *format, ...)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    char text[REASON_MAX];
+    va_list args;
+
+    if (s->error != SC_OK)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    char *reason = mem_malloc((mem_size_t)(strlen(text) + 1));
+    if (reason)
+        strcpy(reason, text);
+    SYS_ARCH_PROTECT(level);
+    s->error = error;
+    s->reason = reason;
+    SYS_ARCH_UNPROTECT(level);
+    sc_port_log(SC_LOG_INFO, text);
+}
+
+static const char *format_address(const struct sc_endpoint *endpoint, char *out, size_t size)
+{
+    if (!ipaddr_ntoa_r(&endpoint->address, out, (int)size))
+        return "?";
+    return out;
+}
+
+/* ---- state ---- */
+
+static void set_state(struct sc_socket *s, enum sc_state state)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
+    s->state = state;
+    SYS_ARCH_UNPROTECT(level);
+}
+
+/* From here on the slot is the script thread's: nothing of it may be touched afterwards. */
+static void enter_closed(struct sc_socket *s, unsigned pending)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    sc_task_cancel_timer(&s->task);
+    SYS_ARCH_PROTECT(level);
+    if (!s->close_requested)
+        s->pending |= pending;
+    s->state = SC_STATE_CLOSED;
+    SYS_ARCH_UNPROTECT(level);
+    sc_announce(s);
+}
+
+static void add_pending(struct sc_socket *s, unsigned pending)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
+    if (!s->close_requested)
+        s->pending |= pending;
+    SYS_ARCH_UNPROTECT(level);
+    sc_announce(s);
+}
+
+static void abort_channel(struct sc_socket *s)
+{
+    if (s->channel)
+        s->transport->abort(s->channel);
+    s->channel = NULL;
+}
+
+/* ---- connecting ---- */
+
+static void fail_connect(struct sc_socket *s)
+{
+    abort_channel(s);
+    enter_closed(s, SC_PENDING_CONN_CNF);
+}
+
+static void fail_connect_in_time(struct sc_socket *s)
+{
+    uint32_t limit = (uint32_t)(s->deadline - s->opened_at);
+    char address[SC_ADDRESS_MAX];
+
+    if (s->state == SC_STATE_RESOLVING)
+        sc_socket_fail(s, SC_ERR_TIMEOUT, "dns: no answer for %.100s within %lu ms", s->host,
+                       (unsigned long)limit);
+    else
+        sc_socket_fail(s, SC_ERR_TIMEOUT, "connect: no answer from %s within %lu ms",
+                       format_address(&s->remote, address, sizeof(address)), (unsigned long)limit);
+    fail_connect(s);
+}
+
+/* No address is left: the last one that was tried has the reason, else the lookup. */
+static void fail_connect_for_good(struct sc_socket *s, enum sc_error error)
+{
+    char address[SC_ADDRESS_MAX];
+
+    if (s->connect_reason)
+        sc_socket_fail(s, s->connect_error, "%s (%s port %u)", s->connect_reason,
+                       format_address(&s->remote, address, sizeof(address)), (unsigned)s->port);
+    else
+        sc_socket_fail(s, error, "%s: %.100s", s->resolve.reason, s->host);
+    fail_connect(s);
+}
+
+static void enter_connected(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_endpoint local;
+    struct sc_endpoint remote;
+
+    sc_task_cancel_timer(&s->task);
+    s->transport->endpoints(s->channel, &local, &remote);
+    SYS_ARCH_PROTECT(level);
+    s->local = local;
+    s->remote = remote;
+    s->state = SC_STATE_CONNECTED;
+    s->was_connected = true;
+    s->pending |= SC_PENDING_CONN_CNF;
+    SYS_ARCH_UNPROTECT(level);
+    sc_announce(s);
+}
+
+/* The largest datagram that fits into one IP packet to `address`. */
+static size_t datagram_max(const struct sc_socket *s, const ip_addr_t *address)
+{
+    size_t ip_payload_max = IP_IS_V6(address) ? 65535 - 40 : 65535 - 20;
+
+    if (!s->transport->is_datagram)
+        return 0;
+    return s->type == SC_UDP ? ip_payload_max - 8 : ip_payload_max;
+}
+
+static enum sc_error open_channel(struct sc_socket *s, const ip_addr_t *address,
+                                  const char **reason)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_options options;
+    struct sc_endpoint remote = { .port = s->port };
+    size_t max = datagram_max(s, address);
+
+    ip_addr_copy(remote.address, *address);
+    SYS_ARCH_PROTECT(level);
+    s->state = SC_STATE_CONNECTING;
+    s->remote = remote;
+    s->datagram_max = max;
+    options = s->options;
+    SYS_ARCH_UNPROTECT(level);
+    struct sc_channel_args args = {
+        .owner = &s->task,
+        .remote = remote,
+        .protocol = (uint8_t)s->port,
+        .local_port = s->local_port,
+        .recv_buffer = s->recv_buffer,
+        .linger_ms = sc_config_now().linger_ms,
+        .options = &options,
+    };
+    return s->transport->open(&args, &s->channel, reason);
+}
+
+/* One step with the address at hand. SC_OK: the socket is connected. */
+static enum sc_error step_channel(struct sc_socket *s)
+{
+    enum sc_error error = s->transport->connect(s->channel);
+
+    if (error == SC_OK)
+        enter_connected(s);
+    if (error == SC_OK || error == SC_ERR_WOULDBLOCK)
+        return error;
+    s->connect_error = error;
+    s->connect_reason = s->channel->reason;
+    abort_channel(s);
+    return error;
+}
+
+static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address)
+{
+    enum sc_error error = open_channel(s, address, &s->connect_reason);
+
+    if (error == SC_OK)
+        return step_channel(s);
+    s->connect_error = error;
+    return error;
+}
+
+/* Goes through the addresses until one connects or has to be waited for. */
+static void step_connect(struct sc_socket *s)
+{
+    enum sc_error error = s->channel ? step_channel(s) : SC_ERR_NOTCONN;
+
+    while (error != SC_OK && error != SC_ERR_WOULDBLOCK) {
+        ip_addr_t address;
+
+        error = sc_resolve_next(&s->resolve, &address);
+        if (error == SC_OK) {
+            error = start_channel(s, &address);
+        } else if (error == SC_ERR_WOULDBLOCK) {
+            set_state(s, SC_STATE_RESOLVING);
+        } else if (error == SC_ERR_INPROGRESS) {
+            set_state(s, SC_STATE_RESOLVING);
+            sc_task_wake_at(&s->task, sc_engine_now() + RETRY_MS);
+            return;
+        } else {
+            fail_connect_for_good(s, error);
+            return;
+        }
+    }
+}
+
+static void apply_options(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_options options;
+
+    if (!s->channel)
+        return;
+    SYS_ARCH_PROTECT(level);
+    options = s->options;
+    SYS_ARCH_UNPROTECT(level);
+    s->transport->set_options(s->channel, &options);
+}
+
+static void run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
+{
+    if (is_closing) {
+        abort_channel(s);
+        enter_closed(s, 0);
+        return;
+    }
+    if (sc_engine_now() >= s->deadline) {
+        fail_connect_in_time(s);
+        return;
+    }
+    if (!sc_timer_is_armed(&s->task.timer))
+        sc_task_wake_at(&s->task, s->deadline);
+    if (wake & SC_WAKE_OPTION)
+        apply_options(s);
+    step_connect(s);
+}
+
+/* ---- input ---- */
+
+/* Puts a small piece behind what the gathering pbuf at the inbox's end holds already. The copy is
+ * within the protection, because the script thread may free that pbuf; it is short. */
+static bool gather(struct sc_socket *s, const struct pbuf *piece)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_gathered = false;
+
+    SYS_ARCH_PROTECT(level);
+    if (s->inbox && s->inbox_room >= piece->len) {
+        struct pbuf *last = s->inbox_last;
+        memcpy((char *)last->payload + last->len, piece->payload, piece->len);
+        last->len = (u16_t)(last->len + piece->len);
+        s->inbox_room -= piece->len;
+        s->inbox_length += piece->len;
+        s->bytes_in += piece->len;
+        is_gathered = true;
+    }
+    SYS_ARCH_UNPROTECT(level);
+    return is_gathered;
+}
+
+static bool has_unread(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_unread;
+
+    SYS_ARCH_PROTECT(level);
+    is_unread = s->inbox != NULL;
+    SYS_ARCH_UNPROTECT(level);
+    return is_unread;
+}
+
+static void append_inbox(struct sc_socket *s, struct pbuf *first, size_t length, size_t room)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct pbuf *last = first;
+
+    while (last->next)
+        last = last->next;
+    SYS_ARCH_PROTECT(level);
+    if (s->inbox)
+        s->inbox_last->next = first;
+    else
+        s->inbox = first;
+    s->inbox_last = last;
+    s->inbox_length += length;
+    s->inbox_room = room;
+    s->bytes_in += length;
+    SYS_ARCH_UNPROTECT(level);
+}
+
+/* Takes over a received piece of a stream. */
+static void put_stream(struct sc_socket *s, struct pbuf *piece)
+{
+    size_t length = piece->tot_len;
+
+    if (!piece->next && length <= GATHER_PIECE_MAX && has_unread(s)) {
+        if (gather(s, piece)) {
+            pbuf_free(piece);
+            return;
+        }
+        struct pbuf *buffer = pbuf_alloc(PBUF_RAW, GATHER_BUFFER, PBUF_RAM);
+        if (buffer) {
+            memcpy(buffer->payload, piece->payload, length);
+            buffer->len = (u16_t)length;
+            pbuf_free(piece);
+            append_inbox(s, buffer, length, GATHER_BUFFER - length);
+            return;
+        }
+    }
+    append_inbox(s, piece, length, 0);
+}
+
+static bool has_inbox_room(const struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool has_room;
+
+    /* A datagram stays in the transport until the one before it was read. */
+    SYS_ARCH_PROTECT(level);
+    has_room = s->transport->is_datagram ? !s->inbox : s->inbox_length < s->recv_buffer;
+    SYS_ARCH_UNPROTECT(level);
+    return has_room;
+}
+
+/* The connection is gone: nothing more can be sent, and what is under way has failed. What was
+ * received before that may still be on its way through `read`. */
+static void break_connection(struct sc_socket *s, enum sc_error error, const char *reason)
+{
+    if (s->has_broken)
+        return;
+    s->has_broken = true;
+    s->break_error = error;
+    sc_socket_fail(s, error, "%s", reason);
+}
+
+static void end_input(struct sc_socket *s, enum sc_error error)
+{
+    s->has_ended = true;
+    if (error == SC_ERR_CLSD)
+        sc_socket_fail(s, error, "closed by the peer");
+    else
+        break_connection(s, error, s->channel->reason);
+}
+
+static void tell_consumed(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    size_t length;
+
+    SYS_ARCH_PROTECT(level);
+    length = s->read_length;
+    s->read_length = 0;
+    SYS_ARCH_UNPROTECT(level);
+    if (length && !s->has_ended)
+        s->transport->consumed(s->channel, length);
+}
+
+static void fill_inbox(struct sc_socket *s)
+{
+    bool has_new = false;
+
+    while (!s->has_ended && has_inbox_room(s)) {
+        struct pbuf *piece;
+        enum sc_error error = s->transport->read(s->channel, &piece);
+        if (error == SC_ERR_WOULDBLOCK)
+            break;
+        if (error != SC_OK) {
+            end_input(s, error);
+            break;
+        }
+        if (s->transport->is_datagram)
+            append_inbox(s, piece, piece->tot_len, 0);
+        else
+            put_stream(s, piece);
+        has_new = true;
+    }
+    if (has_new)
+        add_pending(s, SC_PENDING_RECV_IND);
+}
+
+/* Input that nobody will read still has to be taken, for the peer to get rid of what it sends. */
+static void discard_input(struct sc_socket *s)
+{
+    struct pbuf *piece;
+
+    while (!s->has_ended) {
+        enum sc_error error = s->transport->read(s->channel, &piece);
+        if (error == SC_ERR_WOULDBLOCK)
+            return;
+        if (error != SC_OK) {
+            end_input(s, error);
+            return;
+        }
+        size_t length = piece->tot_len;
+        pbuf_free(piece);
+        s->transport->consumed(s->channel, length);
+    }
+}
+
+/* `read` tells of the end in its turn, after what was received. For the sends it counts now. */
+static void check_broken(struct sc_socket *s)
+{
+    if (s->has_broken)
+        return;
+    enum sc_error error = s->transport->check(s->channel);
+    if (error != SC_OK)
+        break_connection(s, error, s->channel->reason);
+}
+
+/* ---- output ---- */
+
+static void finish_block(struct sc_socket *s, struct sc_send_block *block, enum sc_error error)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
+    s->to_confirm = block->next;
+    if (s->to_write == block)
+        s->to_write = block->next;
+    if (error == SC_OK)
+        s->bytes_out += block->length;
+    if (block->error == SC_OK)
+        block->error = error;
+    block->is_done = true;
+    SYS_ARCH_UNPROTECT(level);
+}
+
+static struct sc_send_block *first_to_write(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_send_block *block;
+
+    SYS_ARCH_PROTECT(level);
+    block = s->to_write;
+    SYS_ARCH_UNPROTECT(level);
+    return block;
+}
+
+static struct sc_send_block *first_to_confirm(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_send_block *block;
+
+    SYS_ARCH_PROTECT(level);
+    block = s->to_confirm;
+    SYS_ARCH_UNPROTECT(level);
+    return block;
+}
+
+/* Hands one block on. SC_OK once all of it is written. */
+static enum sc_error write_block(struct sc_socket *s, struct sc_send_block *block)
+{
+    if (!block->is_accepted)
+        return SC_OK;
+    /* An empty send is a datagram of its own, but nothing at all on a stream. */
+    while (block->written < block->length || (s->datagram_max && !block->written)) {
+        size_t taken = 0;
+        enum sc_error error = s->transport->write(s->channel, block->data + block->written,
+                                                  block->length - block->written, &taken);
+        if (error != SC_OK)
+            return error;
+        block->written += taken;
+        if (s->datagram_max)
+            break;
+    }
+    block->mark = s->transport->mark(s->channel);
+    return SC_OK;
+}
+
+static void flush_outbox(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_send_block *block;
+
+    while (!s->has_broken && (block = first_to_write(s))) {
+        enum sc_error error = write_block(s, block);
+        if (error == SC_ERR_WOULDBLOCK)
+            return;
+        if (error != SC_OK && !s->transport->is_datagram) {
+            break_connection(s, error, s->channel->reason);
+            return;
+        }
+        SYS_ARCH_PROTECT(level);
+        if (error != SC_OK)
+            block->error = error;
+        s->to_write = block->next;
+        SYS_ARCH_UNPROTECT(level);
+    }
+}
+
+/* Marks as done what the peer has acknowledged; after the connection broke, everything. */
+static void confirm_sends(struct sc_socket *s)
+{
+    struct sc_send_block *block;
+    bool has_news = false;
+
+    while ((block = first_to_confirm(s))) {
+        if (s->has_broken)
+            finish_block(s, block, s->break_error);
+        else if (block == first_to_write(s) ||
+                 (block->is_accepted && block->error == SC_OK &&
+                  !s->transport->reached(s->channel, block->mark)))
+            break;
+        else
+            finish_block(s, block, block->error);
+        has_news = true;
+    }
+    if (has_news)
+        sc_announce(s);
+}
+
+/* ---- connected ---- */
+
+static uint64_t time_of_last_read(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    uint64_t last_read;
+
+    SYS_ARCH_PROTECT(level);
+    last_read = s->last_read;
+    SYS_ARCH_UNPROTECT(level);
+    return last_read;
+}
+
+/* Tells the script of the end, once it has read everything, all its sends have ended, and the
+ * grace time since its last read is over. */
+static void tell_end(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    if (!s->has_ended || s->state == SC_STATE_LOST)
+        return;
+    if (has_unread(s) || first_to_confirm(s))
+        return;
+    uint64_t last_read = time_of_last_read(s);
+    uint64_t now = sc_engine_now();
+    uint64_t due = last_read ? last_read + sc_config_now().close_grace_ms : now;
+    if (due > now) {
+        sc_task_wake_at(&s->task, due);
+        return;
+    }
+    SYS_ARCH_PROTECT(level);
+    s->state = SC_STATE_LOST;
+    if (!s->close_requested)
+        s->pending |= SC_PENDING_CLOSE_IND;
+    SYS_ARCH_UNPROTECT(level);
+    sc_announce(s);
+}
+
+static void run_connected(struct sc_socket *s, unsigned wake)
+{
+    if (wake & SC_WAKE_OPTION)
+        apply_options(s);
+    tell_consumed(s);
+    fill_inbox(s);
+    check_broken(s);
+    flush_outbox(s);
+    confirm_sends(s);
+    tell_end(s);
+}
+
+/* ---- closing ---- */
+
+static void enter_closing(struct sc_socket *s)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct pbuf *unread;
+    size_t length;
+
+    s->deadline = sc_engine_now() + sc_config_now().linger_ms;
+    sc_task_wake_at(&s->task, s->deadline);
+    SYS_ARCH_PROTECT(level);
+    s->state = SC_STATE_CLOSING;
+    unread = s->inbox;
+    s->inbox = NULL;
+    length = s->inbox_length + s->read_length;
+    s->inbox_length = 0;
+    s->read_length = 0;
+    SYS_ARCH_UNPROTECT(level);
+    sc_socket_free_pbufs(unread);
+    if (length && !s->has_ended)
+        s->transport->consumed(s->channel, length);
+}
+
+/* One step. SC_OK once the peer has acknowledged the end. */
+static enum sc_error step_shutdown(struct sc_socket *s)
+{
+    enum sc_error error = s->transport->shutdown(s->channel);
+
+    if (error != SC_OK && error != SC_ERR_WOULDBLOCK)
+        break_connection(s, error, s->channel->reason);
+    return error;
+}
+
+static void leave_closing(struct sc_socket *s)
+{
+    if (s->has_broken)
+        s->transport->abort(s->channel);
+    else
+        s->transport->release(s->channel);
+    s->channel = NULL;
+    enter_closed(s, 0);
+}
+
+static void run_closing(struct sc_socket *s)
+{
+    discard_input(s);
+    check_broken(s);
+    flush_outbox(s);
+    bool is_shut = false;
+    if (!s->has_broken && !first_to_write(s))
+        is_shut = step_shutdown(s) == SC_OK;
+    if (!is_shut && sc_engine_now() >= s->deadline)
+        break_connection(s, SC_ERR_ABORT, "close: not acknowledged within the linger time");
+    confirm_sends(s);
+    if (is_shut || s->has_broken)
+        leave_closing(s);
+}
+
+/* ---- entry points ---- */
+
+void sc_socket_run(struct sc_task *task, unsigned wake)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_socket *s = (struct sc_socket *)(void *)task;
+    enum sc_state state;
+    bool is_closing;
+
+    SYS_ARCH_PROTECT(level);
+    state = s->state;
+    is_closing = s->close_requested;
+    SYS_ARCH_UNPROTECT(level);
+    switch (state) {
+    case SC_STATE_FREE:
+    case SC_STATE_CLOSED:
+        break;
+    case SC_STATE_RESOLVING:
+    case SC_STATE_CONNECTING:
+        run_connecting(s, wake, is_closing);
+        break;
+    case SC_STATE_CONNECTED:
+    case SC_STATE_LOST:
+        if (!is_closing) {
+            run_connected(s, wake);
+            break;
+        }
+        enter_closing(s);
+        run_closing(s);
+        break;
+    case SC_STATE_CLOSING:
+        run_closing(s);
+        break;
+    }
+}
+
+void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_socket *s = sc_socket_at(id);
+    bool is_awaited;
+
+    if (!s)
+        return;
+    SYS_ARCH_PROTECT(level);
+    is_awaited = s->generation == generation && s->state == SC_STATE_RESOLVING &&
+                 s->resolve.is_asking && !s->resolve.is_answered;
+    if (is_awaited)
+        sc_resolve_answer(&s->resolve, address);
+    SYS_ARCH_UNPROTECT(level);
+    if (is_awaited)
+        sc_task_wake(&s->task, SC_WAKE_DNS);
+}
+
+void sc_socket_free_pbufs(struct pbuf *first)
+{
+    while (first) {
+        struct pbuf *next = first->next;
+        first->next = NULL;
+        first->tot_len = first->len;
+        pbuf_free(first);
+        first = next;
+    }
+}
+
+void sc_socket_abandon(struct sc_socket *s)
+{
+    sc_task_remove(&s->task);
+    abort_channel(s);
+}

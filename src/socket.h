@@ -1,0 +1,129 @@
+/*
+ * A socket as both threads see it: the script's half (api.c, announce.c) and the engine's half
+ * (socket.c).
+ *
+ * Who owns what stands at each group of fields. "Shared" fields are read and written under
+ * SYS_ARCH_PROTECT, which wraps pointer and bit moves only.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SC_SOCKET_H
+#define SC_SOCKET_H
+
+#include "engine.h"
+#include "resolve.h"
+#include "socketcore.h"
+#include "transport.h"
+
+struct pbuf;
+
+/* One sc_send, from the call to its SEND_CNF. A refused send stands here without data, so that its
+ * SEND_CNF comes in its turn. */
+struct sc_send_block {
+    struct sc_send_block *next; /* shared */
+    bool is_done;               /* shared: the engine is through with it */
+    bool is_accepted;           /* sc_send took it; else it was refused */
+    enum sc_error error;        /* of a refused or failed send; final once is_done */
+    size_t length;              /* of the script's data */
+    unsigned times;             /* so many refused sends of this length in a row */
+    size_t written;             /* engine: bytes that the channel has taken */
+    uint32_t mark;              /* engine: the channel's mark once all is written */
+    unsigned char data[];
+};
+
+/* Messages that wait for their turn (announce.c); SEND_CNF and CLOSE_CNF follow from the sends and
+ * the calls. */
+enum {
+    SC_PENDING_CONN_CNF = 1 << 0,
+    SC_PENDING_RECV_IND = 1 << 1,
+    SC_PENDING_CLOSE_IND = 1 << 2,
+};
+
+struct sc_socket {
+    struct sc_task task; /* as engine.h says */
+    int id;              /* constant */
+
+    /* The script thread's. */
+    struct sc_socket *next_free;
+    bool is_up;            /* CONN_CNF was delivered, nothing after it that ends the connection */
+    bool may_destroy;      /* CLOSE_CNF or a failed CONN_CNF was delivered */
+    bool recv_turn;        /* RECV_IND goes before SEND_CNF this time */
+    size_t send_used;      /* bytes accepted and not yet confirmed */
+    size_t sends_used;     /* the same, counted in sends */
+    size_t inbox_offset;   /* bytes of the inbox's first pbuf that were consumed */
+    char *host;            /* owned; the engine may read it until the socket is CLOSED */
+
+    /* Set by sc_open before the engine sees the socket, constant from then on. */
+    enum sc_type type;
+    const struct sc_transport *transport;
+    uint16_t port;
+    uint16_t local_port;
+    size_t recv_buffer;
+    uint64_t opened_at;
+
+    /* Shared. */
+    enum sc_state state;     /* FREE and CLOSED: the script thread may change it, else the engine */
+    uint16_t generation;     /* of the use of this id; tells late DNS answers apart */
+    unsigned pending;        /* SC_PENDING_* */
+    bool is_queued;          /* stands in the platform's queue */
+    bool is_refused;         /* the platform's queue had no room */
+    struct sc_socket *next_refused;
+    bool close_requested;
+    bool was_connected;      /* the connection was usable once */
+    bool is_announced;       /* a RECV_IND was delivered and nothing was read since */
+    unsigned closes_owed;    /* sc_close calls whose CLOSE_CNF was not delivered */
+    enum sc_error error;     /* the first failure of this use; then constant, with its reason */
+    char *reason;            /* owned, or NULL where memory was out */
+    struct sc_send_block *sends;      /* oldest first; the script thread frees the done ones */
+    struct sc_send_block **sends_end;
+    struct sc_send_block *to_write;   /* the first that is not written, NULL: none */
+    struct sc_send_block *to_confirm; /* the first that is not done, NULL: none */
+    struct pbuf *inbox;      /* pbufs linked by `next`; tot_len means nothing here */
+    struct pbuf *inbox_last;
+    size_t inbox_length;     /* bytes not consumed */
+    size_t inbox_room;       /* bytes that still fit into the last pbuf */
+    size_t read_length;      /* bytes consumed, that the channel was not told of */
+    uint64_t last_read;      /* when the script last read data */
+    struct sc_options options;
+    size_t datagram_max;     /* largest datagram that the path takes; 0: not a datagram socket */
+    struct sc_endpoint local;
+    struct sc_endpoint remote;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+
+    /* The engine's. */
+    struct sc_channel *channel;
+    struct sc_resolve resolve; /* sc_open starts it; its answer is shared */
+    uint64_t deadline;       /* of connecting (set by sc_open), or of closing */
+    enum sc_error connect_error; /* of the last address that was tried */
+    const char *connect_reason;  /* NULL while none was */
+    bool has_ended;          /* the peer has closed or the connection broke: no more input */
+    bool has_broken;         /* no more output; read under protection by announce.c */
+    enum sc_error break_error;
+};
+
+/* The socket of an id below max_sockets, in whatever state, else NULL. */
+struct sc_socket *sc_socket_at(int id);
+
+/* A copy of the options in force. Any thread. */
+struct sc_config sc_config_now(void);
+
+/* Frees pbufs that are linked by `next` as an inbox is. Any thread. */
+void sc_socket_free_pbufs(struct pbuf *first);
+
+/* The engine's half: the task's run function. */
+void sc_socket_run(struct sc_task *task, unsigned wake);
+
+/* Frees what the engine holds, whatever the state. Only while the engine does not run. */
+void sc_socket_abandon(struct sc_socket *socket);
+
+/* A lookup that was started for this use of the id has ended; NULL: it failed. From lwIP's
+ * thread. */
+void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address);
+
+/* Remembers why this use of the id failed. Only the first time counts: what comes later is a
+ * consequence, and the script may be reading the reason. Engine. */
+void sc_socket_fail(struct sc_socket *socket, enum sc_error error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
