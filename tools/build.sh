@@ -25,7 +25,7 @@ source_tree()
     if [ -z "$tree" ]; then
         tree=$(cached_value "$1" "$2")
         if [ -z "$tree" ] || [ ! -f "$tree/$4" ]; then
-            need_packages build sources
+            need_packages build build sources
             tree=$(sh "$root/tools/sources.sh" "$3") || exit 1
         fi
     elif [ ! -f "$tree/$4" ]; then
@@ -99,12 +99,22 @@ configure_and_build()
         "After a fix, run the same command again. If it makes no sense, ./dev clean first."
 }
 
+# What building PRESET takes, as groups of packages.sh, so that all are installed in one go.
+groups_to_build()
+{
+    echo build
+    case $1 in
+    lua53 | lua54) echo "$1" ;;
+    esac
+    if ! sh "$root/tools/sources.sh" --have; then
+        echo sources
+    fi
+}
+
 # build_preset PRESET [cmake arguments]: up to date when it returns.
 build_preset()
 {
-    need_packages build build
-    case $1 in
-    lua53 | lua54) need_packages build "$1" ;;
-    esac
+    # shellcheck disable=SC2046 # a list of words
+    need_packages build $(groups_to_build "$1")
     with_lock "$root/build/$1.lock" configure_and_build "$@" || exit 1
 }

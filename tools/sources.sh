@@ -1,6 +1,6 @@
 #!/bin/sh
 # sources.sh lwip|mbedtls: prints the directory with that library's source, and fetches both into
-# the user's cache first if they are not there yet.
+# the user's cache first if they are not there yet. sources.sh --have only says whether they are.
 #
 # They come from Debian's current stable release, whatever release this machine runs. The machine's
 # own apt configuration says where from (its Debian mirror and keyring) and is not touched: apt-get
@@ -156,6 +156,10 @@ fetch()
 }
 
 cache=$(cache_dir)
+if [ "$1" = --have ]; then
+    have_sources
+    exit
+fi
 if ! have_sources; then
     with_lock "$cache/fetch.lock" fetch || exit 1
 fi
