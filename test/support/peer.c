@@ -11,7 +11,9 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -149,7 +151,8 @@ static void append_output(struct connection *c, const void *data, size_t length)
     c->out_length += length;
 }
 
-__attribute__((format(printf, 2, 3))) static void reply(struct connection *c, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void reply(struct connection *c, const char *format,
+                                                        ...)
 {
     char text[600];
     va_list args;
@@ -658,7 +661,8 @@ static void add(const char *name, enum kind kind, int fd, const char *script)
     int size = 4 << 20;
     if (kind != LISTENER && kind != CONTROL)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    sources[source_count++] = (struct source){kind, fd, strcmp(name, "script") ? name : NULL, script};
+    sources[source_count++] =
+        (struct source){kind, fd, strcmp(name, "script") ? name : NULL, script};
     printf("%s=%u ", name, port_of(fd));
 }
 
@@ -717,14 +721,29 @@ static void open_ports(bool name_servers)
 static void serve(struct source *s)
 {
     switch (s->kind) {
-    case LISTENER: accept_connection(s->fd, s->tag, s->script); break;
-    case CONTROL: accept_control(s->fd); break;
-    case UDP_ECHO: answer_udp_echo(s->fd); break;
-    case UDP_SCRIPT: answer_udp_script(s->fd); break;
-    case UDP_SINK: take_udp_sink(s->fd); break;
-    case DNS_FAILURE: answer_dns_failure(s->fd); break;
-    case DNS_SLOW: keep_dns_question(s->fd); break;
-    case MUTE: break; /* what arrives stays unread, so no ICMP refusal goes out */
+    case LISTENER:
+        accept_connection(s->fd, s->tag, s->script);
+        break;
+    case CONTROL:
+        accept_control(s->fd);
+        break;
+    case UDP_ECHO:
+        answer_udp_echo(s->fd);
+        break;
+    case UDP_SCRIPT:
+        answer_udp_script(s->fd);
+        break;
+    case UDP_SINK:
+        take_udp_sink(s->fd);
+        break;
+    case DNS_FAILURE:
+        answer_dns_failure(s->fd);
+        break;
+    case DNS_SLOW:
+        keep_dns_question(s->fd);
+        break;
+    case MUTE:
+        break; /* what arrives stays unread, so no ICMP refusal goes out */
     }
 }
 

@@ -1,0 +1,195 @@
+-- SPDX-License-Identifier: MIT
+local h = require "test.support.helper"
+local sc, rtos = h.sc, h.rtos
+
+describe("rtos.receive", function()
+    before_each(h.begin)
+    after_each(h.finish)
+
+    it("is also called rtos.recv", function()
+        assert.equal(rtos.receive, rtos.recv)
+    end)
+
+    it("gives WAIT_MSG_TIMEOUT when nothing came in time", function()
+        for _, ms in ipairs { 1, 30, 120 } do
+            local start = h.now()
+            assert.equal(rtos.WAIT_MSG_TIMEOUT, (rtos.receive(ms)))
+            local took = h.elapsed(start)
+            assert.is_true(took >= ms - 1 and took < ms + 60, took)
+        end
+    end)
+
+    it("polls with 0", function()
+        local start = h.now()
+        for _ = 1, 100 do
+            assert.equal(rtos.WAIT_MSG_TIMEOUT, (rtos.receive(0)))
+        end
+        assert.is_true(h.elapsed(start) < 500)
+    end)
+
+    it("makes progress when it is only ever polled", function()
+        local id = sc.sock_conn(h.TCP, "127.0.0.1", h.port.greeter)
+        local start, message = h.now(), nil
+        while h.elapsed(start) < 5000 do
+            message = h.next(0)
+            if message and message.id == h.RECV_IND then
+                break
+            end
+        end
+        assert.equal(h.RECV_IND, message and message.id)
+        assert.equal("hello", sc.sock_recv(id, 100))
+    end)
+
+    it("waits for ever with INF_TIMEOUT, until something comes", function()
+        rtos.timer_start(1, 150)
+        local start = h.now()
+        local id, timer = rtos.receive(rtos.INF_TIMEOUT)
+        assert.equal(rtos.MSG_TIMER, id)
+        assert.equal(1, timer)
+        assert.is_true(h.elapsed(start) >= 145)
+    end)
+
+    it("wakes up at once when a message is there", function()
+        local id = h.open(h.TCP, "127.0.0.1", h.port.echo)
+        local start = h.now()
+        for _ = 1, 100 do
+            h.send(id, "ping")
+            assert.equal("ping", h.read(id, 4))
+        end
+        if not h.sanitized then
+            assert.is_true(h.elapsed(start) < 500, h.elapsed(start))
+        end
+    end)
+
+    -- Seconds of CPU that this process uses in `ms` of waiting.
+    local function cpu_while_waiting(ms)
+        h.pump(300)
+        local before = os.clock()
+        assert.equal(rtos.WAIT_MSG_TIMEOUT, (rtos.receive(ms)))
+        return os.clock() - before
+    end
+
+    it("sleeps while it waits: no CPU with open and connecting sockets", function()
+        for _ = 1, 20 do
+            h.open(h.TCP, "127.0.0.1", h.port.echo)
+        end
+        sc.sock_conn(h.TCP, "127.0.0.1", h.port.silent)
+        h.open(h.UDP, "127.0.0.1", h.port.udp_echo)
+        local used = cpu_while_waiting(1000)
+        assert.is_true(used < 0.02, ("%.3f s of CPU in 1 s"):format(used))
+    end)
+
+    it("sleeps while data that nobody reads holds a peer back", function()
+        local id = h.open_script "send:4000000"
+        h.wait_for(id, h.RECV_IND)
+        local used = cpu_while_waiting(500)
+        assert.is_true(used < 0.02, ("%.3f s of CPU in 0.5 s"):format(used))
+    end)
+
+    it("sleeps while a peer that does not read holds us back", function()
+        local id = h.open_script "rcvbuf:4096 noread hold"
+        for _ = 1, 15 do
+            sc.sock_send(id, ("x"):rep(sc.sock_getremainbuf(id)))
+            h.pump(20)
+        end
+        local used = cpu_while_waiting(500)
+        assert.is_true(used < 0.02, ("%.3f s of CPU in 0.5 s"):format(used))
+    end)
+
+    it("sleeps with closed and lost sockets", function()
+        local id = h.open(h.TCP, "127.0.0.1", h.port.closer)
+        h.wait_for(id, h.CLOSE_IND)
+        local closed = h.open(h.TCP, "127.0.0.1", h.port.echo)
+        sc.sock_close(closed)
+        h.wait_for(closed, h.CLOSE_CNF)
+        local used = cpu_while_waiting(500)
+        assert.is_true(used < 0.02, ("%.3f s of CPU in 0.5 s"):format(used))
+    end)
+
+    it("is ended by Ctrl-C", function()
+        local script = h.file [[
+            require "socketcore" require "rtos"
+            io.stdout:write("ready\n")
+            io.stdout:flush()
+            rtos.receive(rtos.INF_TIMEOUT)
+        ]]
+        local child = h.spawn(("%s %s 2>&1"):format(h.interpreter, script))
+        assert.equal("ready", child.out:read "*l")
+        local start = h.now()
+        h.pump(200)
+        os.execute(("kill -INT %d"):format(child.pid))
+        local rest = child.out:read "*a"
+        h.stop(child, "KILL")
+        assert.is_true(h.elapsed(start) < 3000, h.elapsed(start))
+        assert.is_nil(rest:find "egmentation")
+    end)
+
+    it("is ended by Ctrl-C with sockets open too", function()
+        local script = h.file(([[
+            require "socketcore" require "rtos"
+            for _ = 1, 5 do socketcore.sock_conn(0, "127.0.0.1", %d) end
+            for _ = 1, 5 do rtos.receive(5000) end
+            io.stdout:write("ready\n")
+            io.stdout:flush()
+            while true do rtos.receive(rtos.INF_TIMEOUT) end
+        ]]):format(h.port.echo))
+        local child = h.spawn(("%s %s 2>&1"):format(h.interpreter, script))
+        assert.equal("ready", child.out:read "*l")
+        local start = h.now()
+        os.execute(("kill -INT %d"):format(child.pid))
+        child.out:read "*a"
+        h.stop(child, "KILL")
+        assert.is_true(h.elapsed(start) < 3000, h.elapsed(start))
+    end)
+
+    it("has its message numbers, all different", function()
+        local seen = {}
+        for _, name in ipairs { "MSG_TIMER", "MSG_UART_RXDATA", "MSG_UART_TX_DONE",
+            "MSG_PDP_DEACT_IND", "MSG_INT", "MSG_KEYPAD", "MSG_AUDIO", "MSG_SOCK_CONN_CNF",
+            "MSG_SOCK_SEND_CNF", "MSG_SOCK_RECV_IND", "MSG_SOCK_CLOSE_IND",
+            "MSG_SOCK_CLOSE_CNF", "WAIT_MSG_TIMEOUT" } do
+            local number = rtos[name]
+            assert.equal("number", type(number), name)
+            assert.is_nil(seen[number], name .. " is the same as " .. tostring(seen[number]))
+            seen[number] = name
+        end
+    end)
+
+    it("stands in a table that scripts may write to, beside what schedulers touch", function()
+        rtos.on = function() end
+        assert.equal("function", type(rtos.on))
+        rtos.on = nil
+        for _, name in ipairs { "set_lua_info", "get_build_time", "get_version", "poweron_reason",
+            "restart", "sleep", "tick", "timer_start", "timer_stop" } do
+            assert.equal("function", type(rtos[name]), name)
+        end
+        assert.equal("string", type(rtos.get_version()))
+        rtos.poweron_reason()
+        rtos.set_lua_info "PROJECT"
+        rtos.get_build_time()
+    end)
+
+    it("has a clock of 16384 ticks a second beside it, in whole numbers", function()
+        local before, start = rtos.tick(), h.now()
+        rtos.sleep(200)
+        local ticks, seconds = rtos.tick() - before, h.now() - start
+        assert.equal(ticks, math.floor(ticks))
+        assert.is_true(math.abs(ticks / 16384 - seconds) < 0.03, ticks)
+        assert.is_true(seconds >= 0.199 and seconds < 0.4)
+    end)
+
+    it("is not needed for the stack to go on during rtos.sleep", function()
+        local id, tag = h.open_script ""
+        assert.equal(1, (sc.sock_send(id, h.pattern(300000))))
+        rtos.sleep(300)
+        assert.equal(300000, h.stat(tag).rx)
+    end)
+
+    it("takes bad arguments as errors", function()
+        assert.is_false((pcall(rtos.receive, "soon")))
+        assert.is_false((pcall(rtos.receive, {})))
+        assert.is_false((pcall(rtos.timer_start, 1)))
+        assert.is_false((pcall(rtos.timer_start, "x", 1)))
+        assert.is_false((pcall(rtos.timer_stop)))
+    end)
+end)

@@ -1,0 +1,136 @@
+-- SPDX-License-Identifier: MIT
+local h = require "test.support.helper"
+local sc = h.sc
+
+describe("a connection that fails", function()
+    before_each(h.begin)
+    after_each(h.finish)
+
+    -- Opens and expects one failed CONN_CNF and nothing after it. Returns the message and how long
+    -- it took in ms.
+    local function fail(type, address, port)
+        local start = h.now()
+        local id, _, why = sc.sock_conn(type, address, port)
+        assert(id, why)
+        local message = h.wait_for(id)
+        local took = h.elapsed(start)
+        assert.equal(h.CONN_CNF, message.id)
+        assert.equal(1, message.result)
+        assert.not_equal(sc.ERR_OK, message.error)
+        h.expect_silence(150)
+        assert.equal("CONN_CNF!", h.history(id))
+        return message, took, id
+    end
+
+    it("is reported as refused, at once", function()
+        local message, took = fail(h.TCP, "127.0.0.1", h.port.refused)
+        assert.matches("^connect: .*refused", message.reason)
+        assert.is_true(took < 1000)
+    end)
+
+    it("is reported as a time-out when nothing answers", function()
+        sc.config { connect_timeout_ms = 600 }
+        local message, took = fail(h.TCP, "127.0.0.1", h.port.silent)
+        assert.equal(sc.ERR_ETIMEOUT, message.error)
+        assert.matches("^connect: .*time", message.reason)
+        assert.is_true(took >= 580 and took < 1600, took)
+    end)
+
+    it("is reported as a time-out when the address cannot be reached", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        sc.config { connect_timeout_ms = 600 }
+        local message, took = fail(h.TCP, "192.0.2.1", 80)
+        assert.equal(sc.ERR_ETIMEOUT, message.error)
+        assert.matches("^connect: ", message.reason)
+        assert.is_true(took >= 580 and took < 1600, took)
+    end)
+
+    it("is reported when its name does not exist", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        local message, took = fail(h.TCP, "nowhere.test", 80)
+        assert.matches("^dns: ", message.reason)
+        assert.is_true(took < 3000, took)
+    end)
+
+    it("is reported when the name server fails", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        local _ = h.port.dns_failure
+        sc.config { connect_timeout_ms = 8000 }
+        local message = fail(h.TCP, "any.servfail.test", 80)
+        assert.matches("^dns: ", message.reason)
+    end)
+
+    it("is reported as a DNS time-out when the name server does not answer", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        local _ = h.port.dns_silent
+        sc.config { connect_timeout_ms = 1000 }
+        local message, took = fail(h.TCP, "any.silent.test", 80)
+        assert.equal(sc.ERR_ETIMEOUT, message.error)
+        assert.matches("^dns: .*time", message.reason)
+        assert.is_true(took >= 950 and took < 2500, took)
+    end)
+
+    it("fails for UDP and RAW too when the name does not exist", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        assert.matches("^dns: ", fail(h.UDP, "nowhere.test", 80).reason)
+        assert.matches("^dns: ", fail(h.RAW, "nowhere.test", 1).reason)
+    end)
+
+    it("tells the script its id first, also when the name is nonsense", function()
+        sc.config { connect_timeout_ms = 2000 }
+        local nonsense = { ("a"):rep(300), "a..b", ".", "-", "256.256.256.256", "1.2.3.4.5",
+            "name with spaces", "::g", "[::1", ("a."):rep(120), "\255\254" }
+        for _, name in ipairs(nonsense) do
+            local id = sc.sock_conn(h.TCP, name, 80)
+            assert(id, name)
+            assert.equal(1, h.wait_for(id, h.CONN_CNF).result, name)
+            assert.equal(1, sc.sock_destroy(id))
+        end
+    end)
+
+    it("can be destroyed without closing it first", function()
+        local _, _, id = fail(h.TCP, "127.0.0.1", h.port.refused)
+        assert.equal(1, sc.sock_destroy(id))
+        assert.is_nil(sc.sock_info(id))
+        h.expect_silence(100)
+    end)
+
+    it("can be closed first, and is confirmed closed", function()
+        local _, _, id = fail(h.TCP, "127.0.0.1", h.port.refused)
+        assert.equal(1, sc.sock_close(id))
+        h.wait_for(id, h.CLOSE_CNF)
+        assert.equal(1, sc.sock_destroy(id))
+    end)
+
+    it("takes no data and has none", function()
+        local _, _, id = fail(h.TCP, "127.0.0.1", h.port.refused)
+        assert.equal(0, (sc.sock_send(id, "x")))
+        assert.equal("", sc.sock_recv(id, 10))
+        assert.equal(0, sc.sock_getremainbuf(id))
+        h.expect_silence(100)
+    end)
+
+    it("leaves its reason behind for sock_info", function()
+        local message, _, id = fail(h.TCP, "127.0.0.1", h.port.refused)
+        assert.equal(message.reason, sc.sock_info(id).reason)
+    end)
+
+    it("does not disturb a connection beside it", function()
+        local still_works = h.bystander()
+        sc.config { connect_timeout_ms = 300 }
+        fail(h.TCP, "127.0.0.1", h.port.silent)
+        still_works()
+        fail(h.TCP, "127.0.0.1", h.port.refused)
+        still_works()
+    end)
+end)
