@@ -6,7 +6,6 @@ exclude_files = { "build" }
 
 files["lua"] = { globals = { "rtos", "sys", "socket", "log", "link" } }
 files["examples"] = { read_globals = { "sys", "socket", "log", "link" } }
-files["bench"] = { read_globals = { "sys", "socket", "log", "link" } }
-files["test"] = { read_globals = { "sys", "socket", "log", "link", "jit" } }
-files["test/spec"] = { std = "+busted" }
-files["test/**/*_spec.lua"] = { std = "+busted" }
+files["bench"] = { std = "max", read_globals = { "sys", "socket", "log", "link" } }
+files["test"] = { std = "max", read_globals = { "sys", "socket", "log", "link" } }
+files["test/spec"] = { std = "max+busted" }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# lint.sh: every checker over our own files, all of them even when one complains.
+# lint.sh [--fix]: every checker over our own files, all of them even when one complains.
 # SPDX-License-Identifier: MIT
 set -eu
 
@@ -38,6 +38,9 @@ printf '%s\n' dev tools/with-preset .ci/run >> "$work/sh"
 sed -n 's/^ *"file": "\(.*\)",*$/\1/p' build/release/compile_commands.json |
     sed -n "s|^$root/||p" | sort -u > "$work/compiled"
 
+if [ "${1:-}" = --fix ]; then
+    xargs clang-format -i < "$work/c-and-h"
+fi
 check clang-format "$work/c-and-h" clang-format --dry-run -Werror
 check clang-tidy "$work/compiled" -n 1 -P 2 clang-tidy --quiet -p build/release
 check cppcheck "$work/c-and-h" cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
