@@ -31,7 +31,8 @@ describe("sock_setopt", function()
         { TCP, sc.TCP_KEEPCNT, -5 }, { TCP, 8, 1 }, { TCP, 0, 1 }, { TCP, 1, 1 }, { TCP, 99, 1 },
         { 0, sc.SO_KEEPALIVE, 1 }, { 1, sc.SO_KEEPALIVE, 1 }, { -1, sc.SO_KEEPALIVE, 1 },
         { TCP, sc.TCP_KEEPIDLE, "one" }, { TCP, sc.TCP_KEEPIDLE, true },
-        { TCP, sc.TCP_KEEPIDLE, {} }, { SOCKET, sc.SO_KEEPALIVE, true }, { TCP, sc.TCP_KEEPIDLE, nil },
+        { TCP, sc.TCP_KEEPIDLE, {} }, { SOCKET, sc.SO_KEEPALIVE, true },
+        { TCP, sc.TCP_KEEPIDLE, nil },
         { TCP, sc.TCP_KEEPIDLE, 0.5 }, { TCP, sc.TCP_KEEPIDLE, 2 ^ 53 },
         { TCP, sc.TCP_KEEPIDLE, 0 / 0 },
     }
