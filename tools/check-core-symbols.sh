@@ -8,11 +8,13 @@ set -eu
 core=$1
 shift
 
-allowed='mem(cpy|move|set|cmp|chr)|str(len|cmp|ncmp|chr|rchr|str|spn|cspn|tol|toul|error)|v?snprintf'
+allowed='mem(cpy|move|set|cmp|chr)|str(cpy|ncpy|len|cmp|ncmp|chr|rchr|str|spn|cspn|tol|toul|error)|v?snprintf'
 allowed="$allowed|malloc|calloc|realloc|free|abort|__stack_chk_fail|__assert_fail"
 allowed="$allowed|__(isoc[0-9]+_.*|v?snprintf_chk|mem(cpy|move|set)_chk)|__ctype_b_loc"
 allowed="$allowed|sys_(sem|mutex|mbox|thread|arch|now|msleep|init|mark|lock|unlock)[a-z_]*"
 allowed="$allowed|_GLOBAL_OFFSET_TABLE_"
+# What a port's lwipopts.h turns macros of lwIP into, LOCK_TCPIP_CORE for one.
+allowed="$allowed|sc_core_(lock|unlock|assert_locked)|sc_lwip_(malloc|calloc|free)"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
