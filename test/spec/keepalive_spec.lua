@@ -36,7 +36,7 @@ describe("over the TAP link", function()
     local function over_tap(body)
         local text = ([[
             local socketcore, rtos = require "socketcore", require "rtos"
-            local gettime = require "socket".gettime
+            local gettime = require "socket.core".gettime
             local ECHO, SCRIPT, PEER = %d, %d, "%s"
             local function receive(ms)
                 local message = rtos.receive(ms)

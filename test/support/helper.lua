@@ -14,7 +14,7 @@
 --
 -- SPDX-License-Identifier: MIT
 
-local luasocket = require "socket"
+local luasocket = require "socket.core" -- `socket` is the firmware scripts' module of that name
 
 -- Busted gives each file package.loaded afresh; what must be there once is kept in the registry.
 local store = debug.getregistry().socketcore_test
@@ -501,16 +501,10 @@ end
 
 --- The path of a program that CMake built from test/support/NAME.c.
 function h.program(name)
-    local places = { os.getenv "SOCKETCORE_PROGRAMS" or build_dir, build_dir .. "/test",
-        build_dir .. "/test/support", build_dir .. "/bin" }
-    for _, place in ipairs(places) do
-        local file = io.open(place .. "/" .. name)
-        if file then
-            file:close()
-            return place .. "/" .. name
-        end
-    end
-    error("the test program " .. name .. " is not built, looked in " .. table.concat(places, ", "))
+    local path = build_dir .. "/test/" .. name
+    local file = assert(io.open(path), "the test program " .. path .. " is not built: ./dev build")
+    file:close()
+    return path
 end
 
 --- Starts a process that ends with this one at the latest. Its output goes to a file or is read
@@ -549,7 +543,8 @@ end
 
 --- A port on which nothing listened a moment ago.
 function h.free_port()
-    local server = assert(luasocket.bind("127.0.0.1", 0))
+    local server = assert(luasocket.tcp())
+    assert(server:bind("127.0.0.1", 0))
     local _, port = server:getsockname()
     server:close()
     return math.floor(tonumber(port))
@@ -561,7 +556,8 @@ local function start_peer()
     for name, port in line:gmatch "(%S+)=(%d+)" do
         ports[name] = tonumber(port)
     end
-    store.control = assert(luasocket.connect("127.0.0.1", ports.control))
+    store.control = assert(luasocket.tcp())
+    assert(store.control:connect("127.0.0.1", ports.control))
     store.control:settimeout(10)
     store.control:setoption("tcp-nodelay", true)
     store.ports = ports
@@ -647,7 +643,7 @@ local function interpreter()
     while arg and arg[lowest - 1] do
         lowest = lowest - 1
     end
-    return os.getenv "LUA" or (arg and arg[lowest]) or "lua5.1"
+    return os.getenv "SC_LUA" or (arg and arg[lowest]) or "lua5.1"
 end
 h.interpreter = interpreter()
 
