@@ -43,7 +43,8 @@
 #define MAX_SOCKETS_LIMIT 65535 /* an id and a generation share a 32-bit pointer in resolve.c */
 #define TIME_LIMIT_MS 0x7fffffff
 #define RECV_BUFFER_MIN 1024
-#define SEND_OVERHEAD 32 /* a send counts for so many bytes at least when sends are counted */
+/* However small they are, no more sends than this are under way: their bookkeeping is memory too. */
+#define SENDS_MAX(send_buffer) ((send_buffer) / 32 + 16)
 
 static const struct sc_config default_config = {
     .max_sockets = SC_DEFAULT_MAX_SOCKETS,
@@ -70,6 +71,13 @@ static size_t table_size;
 static struct sc_socket *free_first;
 static struct sc_socket **free_end = &free_first;
 static size_t used_count;
+
+/* lwIP's mem_free takes no NULL. */
+static void free_memory(void *memory)
+{
+    if (memory)
+        mem_free(memory);
+}
 
 /* ---- slots ---- */
 
@@ -135,8 +143,8 @@ static bool grow_table(size_t size)
     struct sc_socket **new_table = mem_calloc(1, (mem_size_t)(size * sizeof(*new_table)));
 
     if (!row || !new_table) {
-        mem_free(row);
-        mem_free(new_table);
+        free_memory(row);
+        free_memory(new_table);
         return false;
     }
     if (table)
@@ -156,7 +164,7 @@ static bool grow_table(size_t size)
     table = new_table;
     table_size = size;
     SYS_ARCH_UNPROTECT(level);
-    mem_free(old_table);
+    free_memory(old_table);
     return true;
 }
 
@@ -213,8 +221,8 @@ static void free_socket(struct sc_socket *s)
         sends = next;
     }
     sc_socket_free_pbufs(unread);
-    mem_free(reason);
-    mem_free(s->host);
+    free_memory(reason);
+    free_memory(s->host);
     s->host = NULL;
     used_count--;
     push_free(s);
@@ -320,7 +328,7 @@ size_t sc_send_space(int id)
     struct sc_socket *s = socket_in_use(id);
 
     if (!s || !s->is_up || s->send_used >= config.send_buffer ||
-        s->sends_used >= config.send_buffer / SEND_OVERHEAD)
+        s->sends_used >= SENDS_MAX(config.send_buffer))
         return 0;
     size_t space = config.send_buffer - s->send_used;
     return s->datagram_max && space > s->datagram_max ? s->datagram_max : space;
@@ -636,7 +644,7 @@ static void free_rows(void)
     table = NULL;
     table_size = 0;
     SYS_ARCH_UNPROTECT(level);
-    mem_free(old_table);
+    free_memory(old_table);
     while (rows) {
         struct row *next = rows->next;
         mem_free(rows);
