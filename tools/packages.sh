@@ -67,16 +67,17 @@ install_missing()
 {
     # shellcheck disable=SC2086
     need_missing=$(missing_packages $2)
+    need_missing=${need_missing% }
     [ -n "$need_missing" ] || return 0
     step "./dev $1 needs Debian packages that are not here yet, installing: $need_missing"
     if [ "$(id -u)" -eq 0 ]; then
         as_root=
     elif command -v sudo >/dev/null 2>&1; then
-        as_root=sudo
-        if [ ! -t 0 ]; then
-            as_root='sudo -n'
+        as_root='sudo -n'
+        if [ -t 0 ]; then
+            as_root=sudo
+            say "    (with sudo, which may ask for your password)"
         fi
-        say "    (with $as_root, which may ask for your password)"
     else
         die "installing packages needs root, and there is no sudo here." \
             "As root, run: apt-get install --no-install-recommends $need_missing" \
