@@ -1,0 +1,451 @@
+/*
+ * The default link: libslirp, a user-mode NAT inside this process. No privileges, nothing to
+ * configure. lwIP is 10.0.2.15 and fec0::15; 10.0.2.2 and fec0::2 are the host, and so are
+ * 127.0.0.0/8 and ::1, which slirp takes as they are.
+ *
+ * slirp is not thread-safe and calls back from inside its own functions: everything here runs under
+ * lwIP's core lock, and what slirp sends is queued until sc_net_deliver.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "host.h"
+#include "link.h"
+#include "pollset.h"
+
+#include "lwip/icmp6.h"
+#include "lwip/inet_chksum.h"
+#include "lwip/ip6.h"
+#include "lwip/nd6.h"
+#include "lwip/prot/ethernet.h"
+#include "lwip/prot/nd6.h"
+
+#include <libslirp.h>
+
+#include <arpa/inet.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+/* The sizes belong to TCP_MSS (lwipopts.h). */
+#define LINK_MTU (TCP_MSS + 40)
+#define FRAME_MAX (SIZEOF_ETH_HDR + LINK_MTU)
+
+/* More would only wait for lwIP to catch up; TCP sends it again. */
+#define FRAMES_MAX 4096
+
+/* What neighbour discovery demands, so that no router can have passed it on. */
+#define HOP_LIMIT 255
+
+static const unsigned char our_hardware_address[ETH_HWADDR_LEN] = { 0x52, 0x54, 0, 0x12, 0x34,
+                                                                    0x56 };
+/* slirp does not look at the destination. */
+static const unsigned char its_hardware_address[ETH_HWADDR_LEN] = { 0x52, 0x55, 10, 0, 2, 2 };
+
+static Slirp *slirp;
+
+/* Frames from slirp, oldest first. */
+static struct pbuf *frames[FRAMES_MAX];
+static unsigned frames_first;
+static unsigned frames_count;
+
+/* When slirp wants slirp_pollfds_poll called even though no descriptor is ready. */
+static uint64_t dispatch_at;
+
+/* ---- timers for slirp: it has one, for its router advertisements ---- */
+
+struct link_timer {
+    SlirpTimerCb callback;
+    void *argument;
+    uint64_t at;
+    struct link_timer *next;
+};
+
+static struct link_timer *timers;
+
+static void *new_timer(SlirpTimerCb callback, void *argument, void *unused)
+{
+    struct link_timer *timer = calloc(1, sizeof(*timer));
+
+    (void)unused;
+    if (!timer)
+        abort(); /* slirp has no way to be told */
+    timer->callback = callback;
+    timer->argument = argument;
+    timer->at = SC_NEVER;
+    timer->next = timers;
+    timers = timer;
+    return timer;
+}
+
+static void free_timer(void *timer, void *unused)
+{
+    (void)unused;
+    for (struct link_timer **link = &timers; *link; link = &(*link)->next) {
+        if (*link == timer) {
+            *link = (*link)->next;
+            break;
+        }
+    }
+    free(timer);
+}
+
+static void set_timer(void *timer, int64_t at_ms, void *unused)
+{
+    (void)unused;
+    ((struct link_timer *)timer)->at = (uint64_t)at_ms * 1000;
+}
+
+static void fire_timers(uint64_t now)
+{
+    for (struct link_timer *timer = timers; timer; timer = timer->next) {
+        if (timer->at <= now) {
+            timer->at = SC_NEVER;
+            timer->callback(timer->argument);
+        }
+    }
+}
+
+static uint64_t next_timer(void)
+{
+    uint64_t at = SC_NEVER;
+
+    for (const struct link_timer *timer = timers; timer; timer = timer->next) {
+        if (timer->at < at)
+            at = timer->at;
+    }
+    return at;
+}
+
+/* ---- from slirp to lwIP ---- */
+
+static ssize_t queue_frame(const void *data, size_t length, void *unused)
+{
+    (void)unused;
+    if (frames_count == FRAMES_MAX || length > UINT16_MAX)
+        return (ssize_t)length;
+    struct pbuf *frame = pbuf_alloc(PBUF_RAW, (u16_t)length, PBUF_RAM);
+    if (!frame)
+        return (ssize_t)length;
+    memcpy(frame->payload, data, length);
+    frames[(frames_first + frames_count++) % FRAMES_MAX] = frame;
+    sc_net_note_frame();
+    return (ssize_t)length;
+}
+
+static struct pbuf *shift_frame(void)
+{
+    if (!frames_count)
+        return NULL;
+    struct pbuf *frame = frames[frames_first];
+    frames_first = (frames_first + 1) % FRAMES_MAX;
+    frames_count--;
+    return frame;
+}
+
+static bool deliver(struct netif *netif)
+{
+    struct pbuf *frame = shift_frame();
+    bool was_any = frame != NULL;
+
+    for (; frame; frame = shift_frame()) {
+        if (netif->input(frame, netif) != ERR_OK)
+            pbuf_free(frame);
+    }
+    return was_any;
+}
+
+/* ---- from lwIP to slirp ---- */
+
+static err_t send_frame(struct netif *netif, struct pbuf *p)
+{
+    static unsigned char joined[FRAME_MAX];
+
+    (void)netif;
+    if (!p->next) {
+        slirp_input(slirp, p->payload, p->len);
+        return ERR_OK;
+    }
+    if (p->tot_len > sizeof(joined))
+        return ERR_BUF;
+    pbuf_copy_partial(p, joined, p->tot_len, 0);
+    slirp_input(slirp, joined, p->tot_len);
+    return ERR_OK;
+}
+
+/* ARP and neighbour discovery would ask slirp for an address that it ignores, and hold packets
+ * back until the answer. So the header is written here. */
+static err_t send_packet(struct netif *netif, struct pbuf *p, u16_t type)
+{
+    if (pbuf_add_header(p, SIZEOF_ETH_HDR) != 0)
+        return ERR_BUF;
+    struct eth_hdr *header = p->payload;
+    memcpy(&header->dest, its_hardware_address, ETH_HWADDR_LEN);
+    memcpy(&header->src, our_hardware_address, ETH_HWADDR_LEN);
+    header->type = lwip_htons(type);
+    err_t result = send_frame(netif, p);
+    pbuf_remove_header(p, SIZEOF_ETH_HDR);
+    return result;
+}
+
+static err_t send_ip4(struct netif *netif, struct pbuf *p, const ip4_addr_t *next_hop)
+{
+    (void)next_hop;
+    return send_packet(netif, p, ETHTYPE_IP);
+}
+
+static err_t send_ip6(struct netif *netif, struct pbuf *p, const ip6_addr_t *next_hop)
+{
+    (void)next_hop;
+    return send_packet(netif, p, ETHTYPE_IPV6);
+}
+
+/* ---- the poll set ---- */
+
+static int add_descriptor(int fd, int events, void *unused)
+{
+    short wanted = 0;
+
+    (void)unused;
+    if (events & SLIRP_POLL_IN)
+        wanted |= POLLIN;
+    if (events & SLIRP_POLL_OUT)
+        wanted |= POLLOUT;
+    if (events & SLIRP_POLL_PRI)
+        wanted |= POLLPRI;
+    return sc_poll_add(fd, wanted);
+}
+
+static int get_events(int place, void *unused)
+{
+    short found = sc_poll_events(place);
+    int events = 0;
+
+    (void)unused;
+    if (found & POLLIN)
+        events |= SLIRP_POLL_IN;
+    if (found & POLLOUT)
+        events |= SLIRP_POLL_OUT;
+    if (found & POLLPRI)
+        events |= SLIRP_POLL_PRI;
+    if (found & (POLLERR | POLLNVAL))
+        events |= SLIRP_POLL_ERR;
+    if (found & POLLHUP)
+        events |= SLIRP_POLL_HUP;
+    return events;
+}
+
+static void watch(uint64_t now, uint64_t *until)
+{
+    uint32_t timeout_ms = UINT32_MAX;
+
+    slirp_pollfds_fill(slirp, &timeout_ms, add_descriptor, NULL);
+    dispatch_at = now + (uint64_t)timeout_ms * 1000;
+    if (next_timer() < dispatch_at)
+        dispatch_at = next_timer();
+    if (dispatch_at < *until)
+        *until = dispatch_at;
+}
+
+static void dispatch(uint64_t now, int ready)
+{
+    if (ready == 0 && now < dispatch_at)
+        return;
+    slirp_pollfds_poll(slirp, ready < 0, get_events, NULL);
+    fire_timers(now);
+}
+
+/* ---- what else slirp wants ---- */
+
+static int64_t get_clock(void *unused)
+{
+    (void)unused;
+    return (int64_t)sc_host_now() * 1000;
+}
+
+static void note_error(const char *message, void *unused)
+{
+    (void)unused;
+    sc_port_log(SC_LOG_DEBUG, message);
+}
+
+static void note_descriptor(int fd, void *unused)
+{
+    (void)fd;
+    (void)unused;
+    sc_pump_kick();
+}
+
+static void note_room(void *unused)
+{
+    (void)unused;
+    sc_pump_kick();
+}
+
+/* ---- the end: nothing that lwIP was told has arrived may be lost ---- */
+
+/* True when the connection of `fd` can be closed: a kernel that has unread input sends a reset
+ * instead of what it still has to send. */
+static bool is_closable(int fd)
+{
+    int unread = 0;
+    int unsent = 0;
+
+    ioctl(fd, FIONREAD, &unread);
+    ioctl(fd, SIOCOUTQ, &unsent);
+    return unread == 0 || unsent == 0;
+}
+
+static bool is_connected(int fd)
+{
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+           info.tcpi_state != TCP_CLOSE;
+}
+
+/* Reads the text of slirp_connection_info, which is all there is: a line a connection, with its
+ * state, descriptor, addresses, and the bytes that wait to be written to the host's socket. */
+static bool is_flushed(void)
+{
+    bool result = true;
+    char *report = slirp_connection_info(slirp);
+
+    for (char *line = strtok(report, "\n"); line && result; line = strtok(NULL, "\n")) {
+        int fd;
+        int to_host;
+        if (sscanf(line, " TCP[%*[^]]] %d %*s %*d %*s %*d %d", &fd, &to_host) != 2 || fd < 0)
+            continue;
+        result = !is_connected(fd) || (to_host == 0 && is_closable(fd));
+    }
+    free(report);
+    return result;
+}
+
+/* ---- open and close ---- */
+
+static struct in_addr ip4(const char *text)
+{
+    struct in_addr address;
+
+    inet_pton(AF_INET, text, &address);
+    return address;
+}
+
+static struct in6_addr ip6(const char *text)
+{
+    struct in6_addr address;
+
+    inet_pton(AF_INET6, text, &address);
+    return address;
+}
+
+/* Tells slirp our hardware address before it has to ask for it: a packet that waits for the answer
+ * stays in slirp until the next poll. (For IPv4 lwIP does so itself when the interface goes up.) */
+static void announce_ip6(struct netif *netif)
+{
+    const ip6_addr_t *own = netif_ip6_addr(netif, 0);
+    ip6_addr_t router;
+    struct pbuf *p = pbuf_alloc(PBUF_IP, sizeof(struct na_header), PBUF_RAM);
+
+    if (!p)
+        return;
+    struct na_header *advertisement = p->payload;
+    memset(advertisement, 0, sizeof(*advertisement));
+    advertisement->type = ICMP6_TYPE_NA;
+    advertisement->flags = ND6_FLAG_OVERRIDE;
+    ip6_addr_copy_to_packed(advertisement->target_address, *own);
+    IP6_ADDR(&router, PP_HTONL(0xfec00000), 0, 0, PP_HTONL(2));
+    advertisement->chksum =
+        ip6_chksum_pseudo(p, IP6_NEXTH_ICMP6, p->tot_len, own, &router);
+    ip6_output_if(p, own, &router, HOP_LIMIT, 0, IP6_NEXTH_ICMP6, netif);
+    pbuf_free(p);
+}
+
+static void set_addresses(struct netif *netif)
+{
+    ip4_addr_t address;
+    ip4_addr_t mask;
+    ip4_addr_t gateway;
+
+    IP4_ADDR(&address, 10, 0, 2, 15);
+    IP4_ADDR(&mask, 255, 255, 255, 0);
+    IP4_ADDR(&gateway, 10, 0, 2, 2);
+    netif_set_addr(netif, &address, &mask, &gateway);
+    netif_ip6_addr_set_parts(netif, 0, PP_HTONL(0xfec00000), 0, 0, PP_HTONL(0x15));
+    netif_ip6_addr_set_state(netif, 0, IP6_ADDR_PREFERRED);
+}
+
+static const char *open_slirp(struct netif *netif, const char *argument)
+{
+    static const SlirpCb callbacks = {
+        .send_packet = queue_frame,
+        .guest_error = note_error,
+        .clock_get_ns = get_clock,
+        .timer_new = new_timer,
+        .timer_free = free_timer,
+        .timer_mod = set_timer,
+        .register_poll_fd = note_descriptor,
+        .unregister_poll_fd = note_descriptor,
+        .notify = note_room,
+    };
+    const SlirpConfig config = {
+        .version = 4,
+        .in_enabled = true,
+        .vnetwork = ip4("10.0.2.0"),
+        .vnetmask = ip4("255.255.255.0"),
+        .vhost = ip4("10.0.2.2"),
+        .vnameserver = ip4("10.0.2.3"),
+        .in6_enabled = true,
+        .vprefix_addr6 = ip6("fec0::"),
+        .vprefix_len = 64,
+        .vhost6 = ip6("fec0::2"),
+        .vnameserver6 = ip6("fec0::3"),
+        .if_mtu = LINK_MTU,
+        .if_mru = LINK_MTU,
+        .disable_dhcp = true,
+    };
+
+    (void)argument;
+    slirp = slirp_new(&config, &callbacks, NULL);
+    if (!slirp)
+        return "libslirp does not start";
+    dispatch_at = 0;
+    netif->mtu = LINK_MTU;
+    netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
+    memcpy(netif->hwaddr, our_hardware_address, ETH_HWADDR_LEN);
+    netif->output = send_ip4;
+    netif->output_ip6 = send_ip6;
+    netif->linkoutput = send_frame;
+    /* Frames come from the same process: nothing to verify. slirp does verify ours. */
+    NETIF_SET_CHECKSUM_CTRL(netif, NETIF_CHECKSUM_ENABLE_ALL & ~NETIF_CHECKSUM_CHECK_IP &
+                                       ~NETIF_CHECKSUM_CHECK_UDP & ~NETIF_CHECKSUM_CHECK_TCP &
+                                       ~NETIF_CHECKSUM_CHECK_ICMP & ~NETIF_CHECKSUM_CHECK_ICMP6);
+    set_addresses(netif);
+    announce_ip6(netif);
+    return NULL;
+}
+
+static void close_slirp(void)
+{
+    slirp_cleanup(slirp);
+    slirp = NULL;
+    for (struct pbuf *frame = shift_frame(); frame; frame = shift_frame())
+        pbuf_free(frame);
+}
+
+const struct sc_link sc_link_slirp = {
+    .name = "slirp",
+    .has_host_loopback = true,
+    .open = open_slirp,
+    .close = close_slirp,
+    .watch = watch,
+    .dispatch = dispatch,
+    .deliver = deliver,
+    .is_flushed = is_flushed,
+};

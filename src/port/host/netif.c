@@ -1,0 +1,206 @@
+/*
+ * lwIP's one network interface, over the link that the environment names:
+ *
+ *   SOCKETCORE_LINK=slirp      the default: user-mode NAT, see link_slirp.c
+ *   SOCKETCORE_LINK=tap:NAME   a TAP interface, see link_tap.c
+ *
+ * Everything here runs under lwIP's core lock.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "host.h"
+#include "link.h"
+
+#include "lwip/dns.h"
+#include "lwip/etharp.h"
+#include "lwip/init.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/nd6.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/udp.h"
+#include "lwip_hooks.h"
+#include "netif/ethernet.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct netif interface;
+static const struct sc_link *link;
+static ip6_addr_t gateway_ip6;
+static atomic_bool has_frames;
+
+/* ---- routing: everything goes through the one interface ---- */
+
+struct netif *sc_route_ip4(const ip4_addr_t *destination)
+{
+    if (!link || (ip4_addr_isloopback(destination) && !link->has_host_loopback))
+        return NULL;
+    return &interface;
+}
+
+const ip6_addr_t *sc_gateway_ip6(struct netif *netif, const ip6_addr_t *destination)
+{
+    (void)netif;
+    (void)destination;
+    return ip6_addr_isany_val(gateway_ip6) ? NULL : &gateway_ip6;
+}
+
+void sc_net_set_gateway_ip6(const ip6_addr_t *gateway)
+{
+    ip6_addr_copy(gateway_ip6, *gateway);
+}
+
+bool sc_net_reaches(const ip_addr_t *address)
+{
+    return !ip_addr_isloopback(address) || (link && link->has_host_loopback);
+}
+
+const char *sc_net_name_server(void)
+{
+    return link && link->name_server ? link->name_server() : NULL;
+}
+
+/* ---- frames ---- */
+
+void sc_net_note_frame(void)
+{
+    atomic_store_explicit(&has_frames, true, memory_order_release);
+    /* The script thread may have sent something while the stand-in sleeps. */
+    sc_pump_kick();
+}
+
+bool sc_net_has_frames(void)
+{
+    return atomic_load_explicit(&has_frames, memory_order_acquire);
+}
+
+bool sc_net_deliver(void)
+{
+    atomic_store_explicit(&has_frames, false, memory_order_relaxed);
+    return link && link->deliver(&interface);
+}
+
+void sc_net_watch(uint64_t now, uint64_t *until)
+{
+    if (link)
+        link->watch(now, until);
+}
+
+void sc_net_dispatch(uint64_t now, int ready)
+{
+    if (link)
+        link->dispatch(now, ready);
+}
+
+bool sc_net_is_flushed(void)
+{
+    return !link || link->is_flushed();
+}
+
+/* ---- start and stop ---- */
+
+/* Splits "tap:tap0" into the link and what stands behind the colon. */
+static const struct sc_link *choose_link(const char **argument)
+{
+    static const struct sc_link *const links[] = { &sc_link_slirp, &sc_link_tap };
+    const char *wanted = getenv("SOCKETCORE_LINK");
+
+    *argument = "";
+    if (!wanted || !*wanted)
+        return links[0];
+    size_t length = strcspn(wanted, ":");
+    if (wanted[length])
+        *argument = wanted + length + 1;
+    for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
+        if (strlen(links[i]->name) == length && !memcmp(links[i]->name, wanted, length))
+            return links[i];
+    }
+    return NULL;
+}
+
+static err_t init_interface(struct netif *netif)
+{
+    netif->name[0] = 's';
+    netif->name[1] = 'c';
+    netif->hwaddr_len = ETH_HWADDR_LEN;
+    return ERR_OK;
+}
+
+const char *sc_net_start(void)
+{
+    static bool is_initialized;
+    const char *argument;
+    const struct sc_link *chosen = choose_link(&argument);
+
+    if (!chosen)
+        return "SOCKETCORE_LINK is neither slirp nor tap:NAME";
+    if (!is_initialized) {
+        lwip_init();
+        is_initialized = true;
+    }
+    memset(&interface, 0, sizeof(interface));
+    netif_add_noaddr(&interface, NULL, init_interface, ethernet_input);
+    netif_set_default(&interface);
+    const char *trouble = chosen->open(&interface, argument);
+    if (trouble) {
+        netif_remove(&interface);
+        return trouble;
+    }
+    link = chosen;
+    netif_set_link_up(&interface);
+    netif_set_up(&interface);
+    sc_names_refresh(sc_host_now());
+    return NULL;
+}
+
+/* Ends every lookup without a packet: dns_send in lwIP's core/dns.c gives a query up at its next
+ * turn when its server is gone. */
+static void end_lookups(void)
+{
+    enum { TURNS_MAX = 8 }; /* a query's turns are up to DNS_MAX_RETRIES seconds apart */
+    ip_addr_t servers[DNS_MAX_SERVERS];
+
+    for (u8_t i = 0; i < DNS_MAX_SERVERS; i++) {
+        servers[i] = *dns_getserver(i);
+        dns_setserver(i, NULL);
+    }
+    for (int i = 0; i < TURNS_MAX; i++)
+        dns_tmr();
+    for (u8_t i = 0; i < DNS_MAX_SERVERS; i++)
+        dns_setserver(i, &servers[i]);
+}
+
+/* Connections whose netconn is gone and that were still saying good-bye. */
+static void end_connections(void)
+{
+    while (tcp_active_pcbs)
+        tcp_abort(tcp_active_pcbs);
+    while (tcp_tw_pcbs)
+        tcp_abort(tcp_tw_pcbs);
+}
+
+/* Half-received datagrams. */
+static void end_reassembly(void)
+{
+    for (int i = 0; i <= IP_REASS_MAXAGE; i++)
+        ip_reass_tmr();
+    for (int i = 0; i <= IPV6_REASS_MAXAGE; i++)
+        ip6_reass_tmr();
+}
+
+void sc_net_stop(void)
+{
+    if (!link)
+        return;
+    end_lookups();
+    end_connections();
+    end_reassembly();
+    sc_net_deliver();
+    link->close();
+    atomic_store(&has_frames, false);
+    netif_set_down(&interface);
+    netif_remove(&interface);
+    link = NULL;
+}

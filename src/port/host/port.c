@@ -1,0 +1,206 @@
+/*
+ * The functions that the core asks of its platform (socketcore_port.h), and what a process needs
+ * around a network stack of its own: start, an end that loses nothing, SIGPIPE. Script thread,
+ * unless a function says otherwise.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "host.h"
+#include "link.h"
+
+#include "lwip/tcpip.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static bool is_started;
+static pid_t our_process;
+
+/* ---- log ---- */
+
+static const char *const level_names[] = {
+    [SC_LOG_DEBUG] = "debug",
+    [SC_LOG_INFO] = "info",
+    [SC_LOG_WARN] = "warn",
+    [SC_LOG_ERROR] = "error",
+};
+
+static enum sc_log_level wanted_level(void)
+{
+    const char *wanted = getenv("SOCKETCORE_LOG");
+
+    for (int i = SC_LOG_DEBUG; wanted && i <= SC_LOG_ERROR; i++) {
+        if (!strcmp(wanted, level_names[i]))
+            return (enum sc_log_level)i;
+    }
+    return SC_LOG_WARN;
+}
+
+/* Any thread. */
+void sc_port_log(enum sc_log_level level, const char *text)
+{
+    if (level >= wanted_level())
+        fprintf(stderr, "socketcore: %s: %s\n", level_names[level], text);
+}
+
+void sc_host_log(const char *text)
+{
+    sc_port_log(SC_LOG_WARN, text);
+}
+
+/* ---- the process ---- */
+
+/* libslirp's send has no MSG_NOSIGNAL. A handler is not inherited by programs that the script
+ * starts, unlike SIG_IGN. What is not slirp's ends the process as it would have. */
+static void on_broken_pipe(int number)
+{
+    if (sc_core_is_mine())
+        return;
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void catch_broken_pipe(void)
+{
+    struct sigaction action;
+
+    if (sigaction(SIGPIPE, NULL, &action) != 0 || action.sa_handler != SIG_DFL)
+        return;
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_broken_pipe;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+/* Each connection is a descriptor of the host. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* ---- the end ---- */
+
+/* True while the socket has bytes that its peer does not have yet: it is being closed, or a send is
+ * under way. */
+static bool is_sending(int id)
+{
+    struct sc_info info;
+
+    if (!sc_get_info(id, &info) || (info.type != SC_TCP && info.type != SC_SSL))
+        return false;
+    return info.state == SC_STATE_CLOSING ||
+           (info.state == SC_STATE_CONNECTED && sc_send_space(id) < sc_get_config()->send_buffer);
+}
+
+static bool is_all_sent(void)
+{
+    struct sc_totals totals;
+
+    sc_get_totals(&totals);
+    int most = totals.sockets ? (int)sc_get_config()->max_sockets : 0;
+    for (int id = 0; id < most; id++) {
+        if (is_sending(id))
+            return false;
+    }
+    LOCK_TCPIP_CORE();
+    bool is_flushed = sc_net_is_flushed();
+    UNLOCK_TCPIP_CORE();
+    return is_flushed;
+}
+
+/* No data is lost because a script ended: what was accepted is delivered first, as long as a close
+ * may take. */
+static void deliver_all(void)
+{
+    sc_pump_stop();
+    sc_pump_until(is_all_sent, sc_host_now() + (uint64_t)sc_get_config()->linger_ms * 1000);
+}
+
+/* A script that calls os.exit never closes its Lua state. A child that was forked has the sockets,
+ * but they are not its to finish. */
+static void deliver_at_exit(void)
+{
+    if (is_started && getpid() == our_process && !sc_pump_is_busy())
+        deliver_all();
+}
+
+/* ---- what the core calls ---- */
+
+enum sc_error sc_port_start(void)
+{
+    static bool is_prepared;
+
+    if (!is_prepared) {
+        raise_descriptor_limit();
+        catch_broken_pipe();
+        atexit(deliver_at_exit);
+        is_prepared = true;
+    }
+    our_process = getpid();
+    LOCK_TCPIP_CORE();
+    const char *trouble = sc_net_start();
+    UNLOCK_TCPIP_CORE();
+    if (trouble) {
+        sc_port_log(SC_LOG_ERROR, trouble);
+        return SC_ERR_IF;
+    }
+    enum sc_error error = sc_pump_start();
+    if (error != SC_OK) {
+        LOCK_TCPIP_CORE();
+        sc_net_stop();
+        UNLOCK_TCPIP_CORE();
+        return error;
+    }
+    is_started = true;
+    return SC_OK;
+}
+
+void sc_port_halt(void)
+{
+    if (is_started)
+        deliver_all();
+}
+
+void sc_port_stop(void)
+{
+    if (!is_started)
+        return;
+    sc_pump_stop();
+    LOCK_TCPIP_CORE();
+    sc_net_stop();
+    UNLOCK_TCPIP_CORE();
+    sc_queue_drop_sockets();
+    is_started = false;
+}
+
+/* ---- what rtos calls ---- */
+
+uint64_t sc_host_clock(void)
+{
+    return sc_host_now();
+}
+
+static bool is_claimed;
+
+bool sc_host_claim(void)
+{
+    if (is_claimed)
+        return false;
+    is_claimed = true;
+    return true;
+}
+
+void sc_host_release(void)
+{
+    sc_queue_drop_timers();
+    is_claimed = false;
+}

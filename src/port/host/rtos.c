@@ -1,0 +1,421 @@
+/*
+ * The Lua module rtos of the host: messages, timers, and what the scheduler scripts of the firmware
+ * touch at start. It is a shared object of its own that links to socketcore.so; all work is done
+ * there (host_api.h), this file checks, calls and pushes. Script thread.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "host_api.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define INF_TIMEOUT (-1)
+#define WAIT_MSG_TIMEOUT 0
+#define MSG_TIMER 1
+#define TICKS_PER_SECOND 16384
+
+/* What a supervisor reads as "start me again" (EX_TEMPFAIL of sysexits.h): rtos.restart cannot
+ * reboot a PC, so it ends the process with it. */
+#define RESTART_STATUS 75
+
+/* Registry keys, by their addresses. */
+static const char claim_key = 'c';
+static const char main_thread_key = 'm';
+static const char hook_chunk_key = 'h';
+
+/* ---- Ctrl-C. The interpreter's signal handler only sets a debug hook, which runs, and raises, at
+ * the next Lua instruction: so a Lua function has to be called. ---- */
+
+/* The hook that lua.c sets in its handler: it counts to one. A profiler's or a coverage tool's is
+ * not meant to end a wait. */
+static bool has_signal_hook(lua_State *L)
+{
+    return lua_gethook(L) && (lua_gethookmask(L) & LUA_MASKCOUNT) && lua_gethookcount(L) == 1;
+}
+
+struct waiter {
+    lua_State *running;
+    lua_State *main; /* which lua.c sets its hook on */
+};
+
+static bool is_interrupted(void *context)
+{
+    const struct waiter *waiter = context;
+
+    return has_signal_hook(waiter->running) || (waiter->main && has_signal_hook(waiter->main));
+}
+
+/* Runs the hook. When this is a coroutine the main thread's hook does not run here: then this wait
+ * ends with the same message, and the hook runs once control is back there. */
+static void run_hook(lua_State *L)
+{
+    if (!has_signal_hook(L)) {
+        luaL_error(L, "interrupted!");
+        return;
+    }
+    lua_pushlightuserdata(L, (void *)&hook_chunk_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_call(L, 0, 0);
+}
+
+static struct waiter make_waiter(lua_State *L)
+{
+    struct waiter waiter = { .running = L };
+
+    lua_pushlightuserdata(L, (void *)&main_thread_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    waiter.main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    return waiter;
+}
+
+/* ---- arguments ---- */
+
+/* A timer's id; 5.0 is one. */
+static uint32_t check_timer_id(lua_State *L, int argument)
+{
+    lua_Number value = luaL_checknumber(L, argument);
+
+    luaL_argcheck(L, value >= 0 && value <= SC_TIMER_ID_MAX, argument, "out of range");
+    luaL_argcheck(L, value == (uint32_t)value, argument, "not a whole number");
+    return (uint32_t)value;
+}
+
+/* Milliseconds, more than `above` and up to `most`; a fraction counts as a whole one. */
+static uint64_t check_ms(lua_State *L, int argument, lua_Number above, lua_Number most)
+{
+    lua_Number value = luaL_checknumber(L, argument);
+
+    luaL_argcheck(L, value > above && value <= most, argument, "out of range");
+    uint64_t whole = value > 0 ? (uint64_t)value : 0;
+    return whole < value ? whole + 1 : whole;
+}
+
+/* ---- messages ---- */
+
+/* rtos.receive(timeout_ms) */
+static int receive(lua_State *L)
+{
+    struct sc_host_wait wait = { .until = UINT64_MAX,
+                                 .takes_messages = true,
+                                 .is_interrupted = is_interrupted };
+
+    if (luaL_checknumber(L, 1) != INF_TIMEOUT)
+        wait.until = sc_host_clock() + check_ms(L, 1, -1, 1e15) * 1000;
+    struct waiter waiter = make_waiter(L);
+    wait.context = &waiter;
+    for (;;) {
+        int id;
+        switch (sc_host_wait(&wait, &id)) {
+        case SC_HOST_SOCKET:
+            /* Nothing is left of it when the socket was destroyed meanwhile. */
+            if (sc_push_message(L, id))
+                return 1;
+            break;
+        case SC_HOST_TIMER:
+            lua_pushinteger(L, MSG_TIMER);
+            lua_pushinteger(L, id);
+            return 2;
+        case SC_HOST_INTERRUPTED:
+            run_hook(L);
+            break;
+        case SC_HOST_TIMEOUT:
+            lua_pushinteger(L, WAIT_MSG_TIMEOUT);
+            return 1;
+        }
+    }
+}
+
+/* rtos.sleep(ms) */
+static int sleep_ms(lua_State *L)
+{
+    struct sc_host_wait wait = { .is_interrupted = is_interrupted };
+
+    wait.until = sc_host_clock() + 1 + check_ms(L, 1, -1, SC_TIMER_MS_MAX) * 1000;
+    struct waiter waiter = make_waiter(L);
+    wait.context = &waiter;
+    while (sc_host_wait(&wait, NULL) == SC_HOST_INTERRUPTED)
+        run_hook(L);
+    return 0;
+}
+
+/* rtos.timer_start(id, ms) */
+static int timer_start(lua_State *L)
+{
+    uint32_t id = check_timer_id(L, 1);
+    uint32_t ms = (uint32_t)check_ms(L, 2, 0, SC_TIMER_MS_MAX);
+
+    lua_pushinteger(L, sc_host_timer_start(id, ms));
+    return 1;
+}
+
+/* rtos.timer_stop(id) */
+static int timer_stop(lua_State *L)
+{
+    sc_host_timer_stop(check_timer_id(L, 1));
+    lua_pushinteger(L, 1);
+    return 1;
+}
+
+/* rtos.idle() -> true when no wait can ever end any more. Beyond the firmware. */
+static int idle(lua_State *L)
+{
+    lua_pushboolean(L, sc_host_is_idle());
+    return 1;
+}
+
+/* rtos.memory() -> bytes that lwIP has allocated. Beyond the firmware. */
+static int memory(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)sc_host_memory());
+    return 1;
+}
+
+/* ---- the device ---- */
+
+/* rtos.tick(): 16384 a second since the module was loaded */
+static int tick(lua_State *L)
+{
+    uint64_t start = (uint64_t)lua_tonumber(L, lua_upvalueindex(1));
+
+    lua_pushinteger(L, (lua_Integer)((sc_host_clock() - start) * TICKS_PER_SECOND / 1000000));
+    return 1;
+}
+
+static int get_version(lua_State *L)
+{
+    lua_pushliteral(L, "socketcore " SC_VERSION " host");
+    return 1;
+}
+
+static int get_build_time(lua_State *L)
+{
+#ifdef SC_BUILD_TIME
+    lua_pushliteral(L, SC_BUILD_TIME);
+#else
+    lua_pushliteral(L, __DATE__ " " __TIME__);
+#endif
+    return 1;
+}
+
+/* POWERON_KEY: somebody started it. */
+static int poweron_reason(lua_State *L)
+{
+    lua_pushinteger(L, 0);
+    return 1;
+}
+
+/* Text that the firmware shows in its version answer; nobody asks for it here. */
+static int set_lua_info(lua_State *L)
+{
+    luaL_checkstring(L, 1);
+    return 0;
+}
+
+/* rtos.restart(): ends the process with status 75, for whatever started it to start it again. */
+static int restart(lua_State *L)
+{
+    (void)L;
+    sc_host_log("rtos.restart: the process ends with status 75");
+    exit(RESTART_STATUS);
+}
+
+/* rtos.poweroff() */
+static int poweroff(lua_State *L)
+{
+    (void)L;
+    exit(EXIT_SUCCESS);
+}
+
+/* For hardware that is not there: GSM power, key pads, alarms, the watchdog. */
+static int do_nothing(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+/* rtos.get_env_usage(): per cent of the message queue in use; this one grows. */
+static int get_env_usage(lua_State *L)
+{
+    lua_pushinteger(L, 0);
+    return 1;
+}
+
+/* rtos.make_dir(path) */
+static int make_dir(lua_State *L)
+{
+    lua_pushboolean(L, mkdir(luaL_checkstring(L, 1), 0777) == 0);
+    return 1;
+}
+
+/* rtos.remove_dir(path) */
+static int remove_dir(lua_State *L)
+{
+    lua_pushboolean(L, rmdir(luaL_checkstring(L, 1)) == 0);
+    return 1;
+}
+
+/* ---- the module ---- */
+
+struct constant {
+    const char *name;
+    int value;
+};
+
+/* Only the sockets' and the timer's ever arrive. The others exist, each with a number of its own,
+ * so that scripts for hardware load. */
+static const struct constant constants[] = {
+    { "INF_TIMEOUT", INF_TIMEOUT },
+    { "WAIT_MSG_TIMEOUT", WAIT_MSG_TIMEOUT },
+    { "MSG_TIMER", MSG_TIMER },
+    { "MSG_UART_RXDATA", 2 },
+    { "MSG_UART_TX_DONE", 3 },
+    { "MSG_KEYPAD", 4 },
+    { "MSG_INT", 5 },
+    { "MSG_PMD", 6 },
+    { "MSG_ALARM", 7 },
+    { "MSG_AUDIO", 8 },
+    { "MSG_RECORD", 9 },
+    { "MSG_TTS", 10 },
+    { "MSG_TTSPLY_STATUS", 11 },
+    { "MSG_TTSPLY_ERROR", 12 },
+    { "MSG_MIC", 13 },
+    { "MSG_MIC_STREAM", 14 },
+    { "MSG_PDP_ACT_CNF", 15 },
+    { "MSG_PDP_DEACT_CNF", 16 },
+    { "MSG_PDP_DEACT_IND", 17 },
+    { "MSG_CSFB_CNF", 18 },
+    { "MSG_SIM_INSERT_IND", 19 },
+    { "MSG_LCD", 20 },
+    { "MSG_CAMERA", 21 },
+    { "MSG_ZBAR", 22 },
+    { "MSG_BLUETOOTH", 23 },
+    { "MSG_WIFI", 24 },
+    { "MSG_GPS", 25 },
+    { "MSG_DTMF_DETECT", 26 },
+    { "MSG_SPI", 27 },
+    { "MSG_USB", 28 },
+    { "MSG_SDCARD", 29 },
+    { "MSG_FOTA", 30 },
+    { "MSG_SOCK_CONN_CNF", SC_MSG_CONN_CNF },
+    { "MSG_SOCK_SEND_CNF", SC_MSG_SEND_CNF },
+    { "MSG_SOCK_RECV_IND", SC_MSG_RECV_IND },
+    { "MSG_SOCK_CLOSE_IND", SC_MSG_CLOSE_IND },
+    { "MSG_SOCK_CLOSE_CNF", SC_MSG_CLOSE_CNF },
+    { "MOD_KEYPAD", 1 },
+    { "MOD_ALARM", 2 },
+    { "POWERON_KEY", 0 },
+    { "POWERON_CHARGER", 1 },
+    { "POWERON_ALARM", 2 },
+    { "POWERON_RESTART", 3 },
+    { "POWERON_EXCEPTION", 4 },
+    { "POWERON_HOST", 5 },
+    { "POWERON_WATCHDOG", 6 },
+};
+
+static const luaL_Reg functions[] = {
+    { "receive", receive },
+    { "recv", receive },
+    { "timer_start", timer_start },
+    { "timer_stop", timer_stop },
+    { "sleep", sleep_ms },
+    { "idle", idle },
+    { "memory", memory },
+    { "get_version", get_version },
+    { "get_build_time", get_build_time },
+    { "poweron_reason", poweron_reason },
+    { "set_lua_info", set_lua_info },
+    { "restart", restart },
+    { "poweroff", poweroff },
+    { "poweron", do_nothing },
+    { "init_module", do_nothing },
+    { "set_alarm", do_nothing },
+    { "set_trace", do_nothing },
+    { "openSoftDog", do_nothing },
+    { "eatSoftDog", do_nothing },
+    { "closeSoftDog", do_nothing },
+    { "get_env_usage", get_env_usage },
+    { "make_dir", make_dir },
+    { "remove_dir", remove_dir },
+};
+
+static int release(lua_State *L)
+{
+    (void)L;
+    sc_host_release();
+    return 0;
+}
+
+/* Claims the queue until the Lua state is closed. The userdatum that gives it back is made first:
+ * nothing can fail any more once the queue is claimed. */
+static void claim_queue(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&claim_key);
+    lua_newuserdata(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "__gc");
+    lua_pushcfunction(L, release);
+    if (!sc_host_claim())
+        luaL_error(L, "rtos is in use by another Lua state of this process");
+    lua_rawset(L, -3);
+    lua_setmetatable(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* Where the interpreter's own state is: signals set their hook there. */
+static void note_main_thread(lua_State *L)
+{
+#if LUA_VERSION_NUM >= 502
+    lua_pushlightuserdata(L, (void *)&main_thread_key);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+#else
+    /* Lua 5.1 tells only the main thread that it is the one; require is seldom called elsewhere. */
+    bool is_main = lua_pushthread(L);
+    lua_pop(L, 1);
+    if (!is_main)
+        return;
+    lua_pushlightuserdata(L, (void *)&main_thread_key);
+    lua_pushthread(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+#endif
+}
+
+static void make_hook_chunk(lua_State *L)
+{
+    static const char chunk[] = "return";
+
+    lua_pushlightuserdata(L, (void *)&hook_chunk_key);
+    if (luaL_loadbuffer(L, chunk, sizeof(chunk) - 1, "=rtos") != 0)
+        lua_error(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+SC_API int luaopen_rtos(lua_State *L);
+
+int luaopen_rtos(lua_State *L)
+{
+    make_hook_chunk(L);
+    note_main_thread(L);
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
+        lua_pushinteger(L, constants[i].value);
+        lua_setfield(L, -2, constants[i].name);
+    }
+    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+        lua_pushcfunction(L, functions[i].func);
+        lua_setfield(L, -2, functions[i].name);
+    }
+    lua_pushnumber(L, (lua_Number)sc_host_clock());
+    lua_pushcclosure(L, tick, 1);
+    lua_setfield(L, -2, "tick");
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "rtos");
+    claim_queue(L);
+    return 1;
+}

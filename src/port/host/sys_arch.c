@@ -1,0 +1,438 @@
+/*
+ * lwIP's sys_* layer on POSIX threads: the core lock, SYS_ARCH_PROTECT, mailboxes, memory and
+ * randomness. lwIP has no thread of its own here (see pump.c); several may call it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "host.h"
+
+#include "lwip/opt.h"
+#include "lwip/sys.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* ---- the core lock ---- */
+
+/* Who holds the lock, by the address of a thread-local variable; NULL for nobody. Only its own
+ * thread ever writes or compares equal to its own address, so relaxed order suffices. */
+static _Atomic(const void *) core_owner;
+static pthread_mutex_t core_mutex = PTHREAD_MUTEX_INITIALIZER;
+static unsigned core_depth; /* the owner's */
+static _Thread_local char thread_mark;
+
+bool sc_core_is_mine(void)
+{
+    return atomic_load_explicit(&core_owner, memory_order_relaxed) == &thread_mark;
+}
+
+void sc_core_lock(void)
+{
+    if (sc_core_is_mine()) {
+        core_depth++;
+        return;
+    }
+    pthread_mutex_lock(&core_mutex);
+    atomic_store_explicit(&core_owner, &thread_mark, memory_order_relaxed);
+    core_depth = 1;
+}
+
+void sc_core_unlock(void)
+{
+    if (--core_depth)
+        return;
+    atomic_store_explicit(&core_owner, NULL, memory_order_relaxed);
+    pthread_mutex_unlock(&core_mutex);
+}
+
+void sc_lwip_abort(const char *message, const char *file, int line)
+{
+    fprintf(stderr, "socketcore: lwIP: %s (%s:%d)\n", message, file, line);
+    abort();
+}
+
+void sc_core_assert_locked(void)
+{
+    if (!sc_core_is_mine())
+        sc_lwip_abort("called without the core lock", "LWIP_ASSERT_CORE_LOCKED", 0);
+}
+
+/* ---- SYS_ARCH_PROTECT, which may nest ---- */
+
+static pthread_mutex_t protect_mutex = PTHREAD_MUTEX_INITIALIZER;
+static _Thread_local sys_prot_t protect_depth;
+
+sys_prot_t sys_arch_protect(void)
+{
+    if (protect_depth == 0)
+        pthread_mutex_lock(&protect_mutex);
+    return protect_depth++;
+}
+
+void sys_arch_unprotect(sys_prot_t level)
+{
+    protect_depth = level;
+    if (level == 0)
+        pthread_mutex_unlock(&protect_mutex);
+}
+
+/* ---- waiting for a mailbox or a semaphore. Nothing in this project does: the engine's calls are
+ * non-blocking. It is here because lwIP's API has it. ---- */
+
+static pthread_cond_t something_changed;
+static pthread_once_t condition_once = PTHREAD_ONCE_INIT;
+static unsigned waiters; /* protected */
+
+static void make_condition(void)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&something_changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static struct timespec deadline_after(u32_t timeout_ms)
+{
+    struct timespec deadline;
+
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += timeout_ms / 1000;
+    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}
+
+/* Protected. False when the time is over; NULL waits for ever. */
+static bool wait_for_change(const struct timespec *deadline)
+{
+    int result;
+
+    pthread_once(&condition_once, make_condition);
+    waiters++;
+    if (deadline)
+        result = pthread_cond_timedwait(&something_changed, &protect_mutex, deadline);
+    else
+        result = pthread_cond_wait(&something_changed, &protect_mutex);
+    waiters--;
+    return result == 0;
+}
+
+/* Protected. */
+static void tell_waiters(void)
+{
+    if (waiters)
+        pthread_cond_broadcast(&something_changed);
+}
+
+/* ---- mailboxes ---- */
+
+#define MAILBOX_START 4
+
+err_t sys_mbox_new(sys_mbox_t *mbox, int size)
+{
+    *mbox = (sys_mbox_t){ .limit = size > 0 ? (unsigned)size : 1 };
+    return ERR_OK;
+}
+
+void sys_mbox_free(sys_mbox_t *mbox)
+{
+    free(mbox->slots);
+    *mbox = (sys_mbox_t){ 0 };
+}
+
+int sys_mbox_valid(sys_mbox_t *mbox)
+{
+    return mbox->limit != 0;
+}
+
+void sys_mbox_set_invalid(sys_mbox_t *mbox)
+{
+    mbox->limit = 0;
+}
+
+static bool grow_mailbox(sys_mbox_t *mbox)
+{
+    unsigned capacity = mbox->capacity ? 2 * mbox->capacity : MAILBOX_START;
+
+    if (capacity > mbox->limit)
+        capacity = mbox->limit;
+    if (capacity <= mbox->capacity)
+        return false;
+    void **slots = malloc(capacity * sizeof(*slots));
+    if (!slots)
+        return false;
+    unsigned until_end = mbox->capacity - mbox->first;
+    if (until_end > mbox->count)
+        until_end = mbox->count;
+    if (mbox->count) {
+        memcpy(slots, mbox->slots + mbox->first, until_end * sizeof(*slots));
+        memcpy(slots + until_end, mbox->slots, (mbox->count - until_end) * sizeof(*slots));
+    }
+    free(mbox->slots);
+    mbox->slots = slots;
+    mbox->capacity = capacity;
+    mbox->first = 0;
+    return true;
+}
+
+/* Protected. */
+static bool push_message(sys_mbox_t *mbox, void *message)
+{
+    if (mbox->count == mbox->capacity && !grow_mailbox(mbox))
+        return false;
+    unsigned place = mbox->first + mbox->count;
+    if (place >= mbox->capacity)
+        place -= mbox->capacity;
+    mbox->slots[place] = message;
+    mbox->count++;
+    tell_waiters();
+    return true;
+}
+
+/* Protected. An empty mailbox gives its memory back once it has grown. */
+static bool shift_message(sys_mbox_t *mbox, void **message)
+{
+    if (!mbox->count)
+        return false;
+    *message = mbox->slots[mbox->first];
+    if (++mbox->first == mbox->capacity)
+        mbox->first = 0;
+    mbox->count--;
+    if (!mbox->count && mbox->capacity > 16 * MAILBOX_START) {
+        free(mbox->slots);
+        mbox->slots = NULL;
+        mbox->capacity = 0;
+        mbox->first = 0;
+    }
+    tell_waiters();
+    return true;
+}
+
+err_t sys_mbox_trypost(sys_mbox_t *mbox, void *message)
+{
+    sys_prot_t level = sys_arch_protect();
+    bool is_posted = push_message(mbox, message);
+    sys_arch_unprotect(level);
+    return is_posted ? ERR_OK : ERR_MEM;
+}
+
+err_t sys_mbox_trypost_fromisr(sys_mbox_t *mbox, void *message)
+{
+    return sys_mbox_trypost(mbox, message);
+}
+
+void sys_mbox_post(sys_mbox_t *mbox, void *message)
+{
+    sys_prot_t level = sys_arch_protect();
+    while (!push_message(mbox, message))
+        wait_for_change(NULL);
+    sys_arch_unprotect(level);
+}
+
+u32_t sys_arch_mbox_tryfetch(sys_mbox_t *mbox, void **message)
+{
+    void *ignored;
+    sys_prot_t level = sys_arch_protect();
+    bool is_fetched = shift_message(mbox, message ? message : &ignored);
+    sys_arch_unprotect(level);
+    return is_fetched ? 0 : SYS_MBOX_EMPTY;
+}
+
+u32_t sys_arch_mbox_fetch(sys_mbox_t *mbox, void **message, u32_t timeout_ms)
+{
+    void *ignored;
+    struct timespec deadline = deadline_after(timeout_ms);
+    sys_prot_t level = sys_arch_protect();
+    bool is_fetched;
+
+    for (;;) {
+        is_fetched = shift_message(mbox, message ? message : &ignored);
+        if (is_fetched || !wait_for_change(timeout_ms ? &deadline : NULL))
+            break;
+    }
+    sys_arch_unprotect(level);
+    return is_fetched ? 0 : SYS_ARCH_TIMEOUT;
+}
+
+/* ---- semaphores ---- */
+
+err_t sys_sem_new(sys_sem_t *semaphore, u8_t count)
+{
+    *semaphore = (sys_sem_t){ .count = count, .valid = true };
+    return ERR_OK;
+}
+
+void sys_sem_free(sys_sem_t *semaphore)
+{
+    semaphore->valid = false;
+}
+
+int sys_sem_valid(sys_sem_t *semaphore)
+{
+    return semaphore->valid;
+}
+
+void sys_sem_set_invalid(sys_sem_t *semaphore)
+{
+    semaphore->valid = false;
+}
+
+void sys_sem_signal(sys_sem_t *semaphore)
+{
+    sys_prot_t level = sys_arch_protect();
+    semaphore->count = 1;
+    tell_waiters();
+    sys_arch_unprotect(level);
+}
+
+u32_t sys_arch_sem_wait(sys_sem_t *semaphore, u32_t timeout_ms)
+{
+    struct timespec deadline = deadline_after(timeout_ms);
+    sys_prot_t level = sys_arch_protect();
+    bool is_taken;
+
+    while (!(is_taken = semaphore->count > 0)) {
+        if (!wait_for_change(timeout_ms ? &deadline : NULL))
+            break;
+    }
+    if (is_taken)
+        semaphore->count--;
+    sys_arch_unprotect(level);
+    return is_taken ? 0 : SYS_ARCH_TIMEOUT;
+}
+
+/* One for each thread instead of one for each connection (LWIP_NETCONN_SEM_PER_THREAD). */
+struct sc_semaphore *sc_thread_semaphore(void)
+{
+    static _Thread_local struct sc_semaphore semaphore = { .valid = true };
+    return &semaphore;
+}
+
+/* ---- mutexes and threads, asked for by parts of lwIP that are not in use ---- */
+
+err_t sys_mutex_new(sys_mutex_t *mutex)
+{
+    mutex->valid = pthread_mutex_init(&mutex->mutex, NULL) == 0;
+    return mutex->valid ? ERR_OK : ERR_MEM;
+}
+
+void sys_mutex_free(sys_mutex_t *mutex)
+{
+    pthread_mutex_destroy(&mutex->mutex);
+    mutex->valid = false;
+}
+
+void sys_mutex_lock(sys_mutex_t *mutex)
+{
+    pthread_mutex_lock(&mutex->mutex);
+}
+
+void sys_mutex_unlock(sys_mutex_t *mutex)
+{
+    pthread_mutex_unlock(&mutex->mutex);
+}
+
+int sys_mutex_valid(sys_mutex_t *mutex)
+{
+    return mutex->valid;
+}
+
+void sys_mutex_set_invalid(sys_mutex_t *mutex)
+{
+    mutex->valid = false;
+}
+
+sys_thread_t sys_thread_new(const char *name, lwip_thread_fn function, void *argument,
+                            int stack_size, int priority)
+{
+    (void)function;
+    (void)argument;
+    (void)stack_size;
+    (void)priority;
+    sc_lwip_abort("there is no thread to be started here", name, 0);
+    return pthread_self();
+}
+
+void sys_init(void)
+{
+}
+
+/* ---- memory: malloc, counted ---- */
+
+static atomic_size_t memory_used;
+
+void *sc_lwip_malloc(size_t size)
+{
+    void *memory = malloc(size);
+
+    if (memory)
+        atomic_fetch_add_explicit(&memory_used, malloc_usable_size(memory), memory_order_relaxed);
+    return memory;
+}
+
+void *sc_lwip_calloc(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+
+    if (memory)
+        atomic_fetch_add_explicit(&memory_used, malloc_usable_size(memory), memory_order_relaxed);
+    return memory;
+}
+
+void sc_lwip_free(void *memory)
+{
+    if (!memory)
+        return;
+    atomic_fetch_sub_explicit(&memory_used, malloc_usable_size(memory), memory_order_relaxed);
+    free(memory);
+}
+
+size_t sc_host_memory(void)
+{
+    return atomic_load_explicit(&memory_used, memory_order_relaxed);
+}
+
+/* ---- randomness ---- */
+
+bool sc_port_entropy(void *out, size_t length)
+{
+    unsigned char *bytes = out;
+
+    while (length) {
+        ssize_t got = getrandom(bytes, length, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        bytes += got;
+        length -= (size_t)got;
+    }
+    return true;
+}
+
+/* Ports, sequence numbers and DNS ids. A buffer, because each connection wants several. Under the
+ * core lock, as all that asks for it. */
+unsigned int sc_random(void)
+{
+    static unsigned int numbers[64];
+    static unsigned int left;
+
+    if (!left) {
+        if (!sc_port_entropy(numbers, sizeof(numbers)))
+            sc_lwip_abort("no random numbers from the system", __FILE__, __LINE__);
+        left = sizeof(numbers) / sizeof(numbers[0]);
+    }
+    return numbers[--left];
+}
