@@ -279,7 +279,7 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
         s->recv_buffer = RECV_BUFFER_MIN;
     s->opened_at = sc_engine_now();
     s->deadline = s->opened_at + config.connect_timeout_ms;
-    sc_resolve_start(&s->resolve, host, s->id, s->generation);
+    sc_resolve_start(&s->resolve, host, &s->task, s->id, s->generation);
     SYS_ARCH_PROTECT(level);
     s->state = SC_STATE_RESOLVING;
     SYS_ARCH_UNPROTECT(level);

@@ -15,16 +15,27 @@
 
 #include <string.h>
 
-enum { STAGE_LITERAL, STAGE_HOST_LIST, STAGE_IPV4, STAGE_IPV6, STAGE_END };
+enum { STAGE_LITERAL, STAGE_HOST_LIST, STAGE_IPV4, STAGE_IPV6, STAGE_ALL, STAGE_END };
 
 /* lwIP does not say whether a server denied the name or none answered. A denial is passed on as
  * soon as it is there; giving up takes DNS_MAX_RETRIES rounds of a second and more. */
 #define NO_ANSWER_MS 3000
 
+/* lwIP has room for a few lookups at a time only; one that does not fit tries again. */
+#define RETRY_MS 20
+
 static void add(struct sc_resolve *r, const ip_addr_t *address)
 {
+    for (int i = 0; i < r->count; i++)
+        if (ip_addr_eq(&r->addresses[i], address))
+            return;
     if (r->count < SC_RESOLVE_ADDRESSES)
         r->addresses[r->count++] = *address;
+}
+
+static void add_found(void *context, const ip_addr_t *address)
+{
+    add(context, address);
 }
 
 /* An IP literal, IPv6 also in brackets. */
@@ -101,6 +112,7 @@ static enum sc_error ask(struct sc_resolve *r, u8_t family)
         add(r, &address);
         return SC_OK;
     case ERR_MEM:
+        r->again_at = r->asked_at + RETRY_MS;
         return SC_ERR_INPROGRESS;
     case ERR_VAL:
         return fail(r, SC_ERR_RTE, "dns: no DNS server is known");
@@ -129,15 +141,36 @@ void sc_resolve_answer(struct sc_resolve *r, const ip_addr_t *address)
         ip_addr_copy(r->answer, *address);
 }
 
-void sc_resolve_start(struct sc_resolve *r, const char *host, int id, uint16_t generation)
+void sc_resolve_start(struct sc_resolve *r, const char *host, struct sc_task *owner, int id,
+                      uint16_t generation)
 {
     memset(r, 0, sizeof(*r));
     r->host = host;
+    r->owner = owner;
     r->id = id;
     r->generation = generation;
 }
 
-/* Asks the next source. SC_OK when it was asked, with or without a result. */
+void sc_resolve_end(struct sc_resolve *r)
+{
+    sc_dns_all_end(&r->all);
+}
+
+/* Only worth it for a name that has an address: without one lwIP's answer is the last word. */
+static enum sc_error ask_for_all(struct sc_resolve *r)
+{
+    if (!r->all.channel && (!r->count || !sc_dns_all_start(&r->all, r->host, r->owner)))
+        return SC_OK;
+    if (!sc_dns_all_step(&r->all, add_found, r)) {
+        r->again_at = r->all.again_at;
+        return SC_ERR_INPROGRESS;
+    }
+    sc_dns_all_end(&r->all);
+    return SC_OK;
+}
+
+/* Asks the next source. SC_OK when it was asked, with or without a result; SC_ERR_INPROGRESS when
+ * this has to be called again. */
 static enum sc_error ask_next_source(struct sc_resolve *r)
 {
     enum sc_error error = SC_OK;
@@ -164,6 +197,9 @@ static enum sc_error ask_next_source(struct sc_resolve *r)
     case STAGE_IPV6:
         error = ask(r, LWIP_DNS_ADDRTYPE_IPV6);
         break;
+    case STAGE_ALL:
+        error = ask_for_all(r);
+        break;
     default:
         return r->error;
     }
@@ -182,6 +218,7 @@ enum sc_error sc_resolve_next(struct sc_resolve *r, ip_addr_t *address)
     is_answered = r->is_answered;
     is_waiting = r->is_asking && !is_answered;
     SYS_ARCH_UNPROTECT(level);
+    r->again_at = 0;
     if (is_waiting)
         return SC_ERR_WOULDBLOCK;
     if (is_answered)
@@ -191,7 +228,7 @@ enum sc_error sc_resolve_next(struct sc_resolve *r, ip_addr_t *address)
             return r->error ? r->error : fail(r, SC_ERR_INVAL, "dns: name not found");
         enum sc_error error = ask_next_source(r);
         if (error != SC_OK)
-            return error;
+            return SC_ERR_WOULDBLOCK;
     }
     *address = r->addresses[r->next++];
     return SC_OK;

@@ -1,7 +1,7 @@
 /*
- * From a host to addresses, one after the other: an IP literal, the local host list, then the
- * names's addresses by DNS, IPv4 before IPv6. The next source is only asked when the addresses so
- * far did not connect.
+ * From a host to addresses, one after the other: an IP literal, the local host list, or by DNS:
+ * lwIP's answer for IPv4, the one for IPv6, then all that the name has. The next source is only
+ * asked when the addresses so far did not connect.
  *
  * lwIP's lookups cannot be cancelled: an answer finds its socket by id and generation, and is
  * dropped when that use of the id is over.
@@ -11,14 +11,16 @@
 #ifndef SC_RESOLVE_H
 #define SC_RESOLVE_H
 
+#include "dns_all.h"
 #include "socketcore.h"
 
 #include "lwip/ip_addr.h"
 
-#define SC_RESOLVE_ADDRESSES 8 /* as many of the host list's are tried */
+#define SC_RESOLVE_ADDRESSES 8 /* so many are tried */
 
 struct sc_resolve {
     const char *host; /* borrowed */
+    struct sc_task *owner;
     int id;
     uint16_t generation;
     uint8_t stage;
@@ -32,14 +34,20 @@ struct sc_resolve {
     enum sc_error error; /* of the lookups so far */
     const char *reason;
     uint64_t asked_at;
+    uint64_t again_at; /* while a lookup is under way: when to ask again at the latest, or 0 */
+    struct sc_dns_all all;
 };
 
-/* `host` must stay where it is. */
-void sc_resolve_start(struct sc_resolve *resolve, const char *host, int id, uint16_t generation);
+/* `host` must stay where it is until sc_resolve_end; `owner` is the task of the socket `id`. */
+void sc_resolve_start(struct sc_resolve *resolve, const char *host, struct sc_task *owner, int id,
+                      uint16_t generation);
 
-/* SC_OK and the next address; SC_ERR_WOULDBLOCK while a lookup is under way (SC_WAKE_DNS follows);
- * SC_ERR_INPROGRESS when lwIP has no room for another lookup now: ask again later; else why there
- * is no further address, with words in resolve->reason. */
+/* Gives back what a lookup under way holds; may be called at any time. */
+void sc_resolve_end(struct sc_resolve *resolve);
+
+/* SC_OK and the next address; SC_ERR_WOULDBLOCK while a lookup is under way: the owner is woken,
+ * and asks again by resolve->again_at; else why there is no further address, with words in
+ * resolve->reason. */
 enum sc_error sc_resolve_next(struct sc_resolve *resolve, ip_addr_t *address);
 
 /* The lookup has ended, NULL: without an address. Under protection. */

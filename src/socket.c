@@ -46,7 +46,6 @@
 #include <string.h>
 
 #define REASON_MAX 160
-#define RETRY_MS 20
 
 /* Small pieces that arrive while the script is behind are gathered, so that a peer that sends
  * bytes one by one cannot make the inbox cost many times what it holds. */
@@ -128,8 +127,15 @@ static void abort_channel(struct sc_socket *s)
 
 /* ---- connecting ---- */
 
+static void end_connect(struct sc_socket *s)
+{
+    sc_task_cancel_timer(&s->task);
+    sc_resolve_end(&s->resolve);
+}
+
 static void fail_connect(struct sc_socket *s)
 {
+    end_connect(s);
     abort_channel(s);
     enter_closed(s, SC_PENDING_CONN_CNF);
 }
@@ -167,7 +173,7 @@ static void enter_connected(struct sc_socket *s)
     struct sc_endpoint local;
     struct sc_endpoint remote;
 
-    sc_task_cancel_timer(&s->task);
+    end_connect(s);
     s->transport->endpoints(s->channel, &local, &remote);
     SYS_ARCH_PROTECT(level);
     s->local = local;
@@ -241,6 +247,14 @@ static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address
     return error;
 }
 
+static void wait_for_lookup(struct sc_socket *s)
+{
+    uint64_t again_at = s->resolve.again_at;
+
+    set_state(s, SC_STATE_RESOLVING);
+    sc_task_wake_at(&s->task, again_at && again_at < s->deadline ? again_at : s->deadline);
+}
+
 /* Goes through the addresses until one connects or has to be waited for. */
 static void step_connect(struct sc_socket *s)
 {
@@ -253,11 +267,7 @@ static void step_connect(struct sc_socket *s)
         if (error == SC_OK) {
             error = start_channel(s, &address);
         } else if (error == SC_ERR_WOULDBLOCK) {
-            set_state(s, SC_STATE_RESOLVING);
-        } else if (error == SC_ERR_INPROGRESS) {
-            set_state(s, SC_STATE_RESOLVING);
-            sc_task_wake_at(&s->task, sc_engine_now() + RETRY_MS);
-            return;
+            wait_for_lookup(s);
         } else {
             fail_connect_for_good(s, error);
             return;
@@ -281,6 +291,7 @@ static void apply_options(struct sc_socket *s)
 static void run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
 {
     if (is_closing) {
+        end_connect(s);
         abort_channel(s);
         enter_closed(s, 0);
         return;
@@ -745,6 +756,7 @@ void sc_socket_free_pbufs(struct pbuf *first)
 
 void sc_socket_abandon(struct sc_socket *s)
 {
-    sc_task_remove(&s->task);
+    sc_resolve_end(&s->resolve);
     abort_channel(s);
+    sc_task_remove(&s->task);
 }

@@ -141,10 +141,12 @@ static struct {
     enum sc_error failure; /* when there is none */
 } lookup;
 
-void sc_resolve_start(struct sc_resolve *resolve, const char *host, int id, uint16_t generation)
+void sc_resolve_start(struct sc_resolve *resolve, const char *host, struct sc_task *owner, int id,
+                      uint16_t generation)
 {
     memset(resolve, 0, sizeof(*resolve));
     resolve->host = host;
+    resolve->owner = owner;
     resolve->id = id;
     resolve->generation = generation;
 }
@@ -162,6 +164,11 @@ enum sc_error sc_resolve_next(struct sc_resolve *resolve, ip_addr_t *address)
     lookup.addresses--;
     IP_ADDR4(address, 127, 0, 0, 1);
     return SC_OK;
+}
+
+void sc_resolve_end(struct sc_resolve *resolve)
+{
+    (void)resolve;
 }
 
 void sc_resolve_answer(struct sc_resolve *resolve, const ip_addr_t *address)
