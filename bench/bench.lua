@@ -1,0 +1,344 @@
+--- Measures socketcore beside what else there is, in alternating rounds, and prints medians.
+--
+-- In every round each figure is measured on every side, one after the other against the same
+-- server, in the reverse order in every other round. `ratio` is socketcore's median divided by the
+-- other side's.
+--
+-- SPDX-License-Identifier: MIT
+
+local USAGE = [[
+usage: ./dev bench [options]
+  --quick          3 short rounds
+  --rounds N       rounds (default 7)
+  --seconds S      seconds that one measurement aims at (default 0.5)
+  --only NAME,...  only these figures: send send8 receive round_trip connect datagram idle
+  --cpus C,S       pin clients to CPU C and the server to CPU S, or "none" (default: the first two)
+  --json FILE      where the report goes (default build/bench.json)
+]]
+
+local ROUNDS, QUICK_ROUNDS = 7, 3
+local SECONDS, QUICK_SECONDS = 0.5, 0.15
+local TIME_LIMIT = 120 -- seconds that one measurement may take before it counts as hanging
+
+local here, build = os.getenv("BENCH_DIR"), os.getenv("BENCH_BUILD")
+local client_cpu, server_cpu = (os.getenv("BENCH_CPUS") or ""):match("^(%d+) (%d+)")
+
+-- What is measured. `less` is true where less is better.
+local FIGURES = {
+    { name = "send", unit = "MB/s", title = "send 11200 bytes, each waits for SEND_CNF" },
+    { name = "send8", unit = "MB/s", title = "send 11200 bytes, 8 under way" },
+    { name = "receive", unit = "MB/s", title = "receive in pieces of 2048 bytes" },
+    { name = "round_trip", unit = "1/s", title = "round trips of 64 bytes" },
+    { name = "connect", unit = "1/s", title = "connect and close" },
+    { name = "datagram", unit = "1/s", title = "UDP echoes of 512 bytes" },
+    { name = "idle", unit = "KB", title = "memory per idle connection at 1,000", less = true },
+}
+
+local function quoted(text)
+    return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+-- Who is measured. The first is the one that the others stand beside.
+local SIDES = {
+    {
+        name = "socketcore",
+        script = "side_socketcore.lua",
+        environment = "LUA_CPATH=" .. quoted(build .. "/?.so;;"),
+    },
+    { name = "LuaSocket", script = "side_luasocket.lua", environment = "" },
+}
+
+local function fail(...)
+    io.stderr:write("bench: ", string.format(...), "\n")
+    os.exit(1)
+end
+
+local function pinned(cpu)
+    return cpu and "taskset -c " .. cpu .. " " or ""
+end
+
+-- Processes -----------------------------------------------------------------------------------
+
+local function start_server()
+    local out = assert(io.popen("exec " .. pinned(server_cpu) .. quoted(build .. "/bench/server")))
+    local tcp_port, udp_port = (out:read("*l") or ""):match("^tcp=(%d+) udp=(%d+)$")
+    if not tcp_port then
+        fail("the server did not start.")
+    end
+    -- It ends when its output is closed.
+    return { tcp_port = tcp_port, udp_port = udp_port, stop = function() out:close() end }
+end
+
+-- The value that a side prints for a figure, or nil when the figure is not for this side.
+local function measure(side, figure, server, seconds)
+    local out = assert(io.popen(string.format(
+        "%s timeout --foreground -k 2 %d %slua5.1 %s %s %s %s %g 2>&1; echo \"status $?\"",
+        side.environment, TIME_LIMIT, pinned(client_cpu), quoted(here .. "/" .. side.script),
+        figure.name, server.tcp_port, server.udp_port, seconds)))
+    local printed = out:read("*a")
+    out:close()
+    local value = printed:match("^value (%S+)\nstatus 0\n$")
+    if value then
+        return tonumber(value)
+    elseif printed == "none\nstatus 0\n" then
+        return nil
+    elseif printed:find("status 124\n$") then
+        fail("%s, %s: not done within %d s.", figure.title, side.name, TIME_LIMIT)
+    end
+    fail("%s, %s:\n%s", figure.title, side.name, printed)
+end
+
+-- Numbers -------------------------------------------------------------------------------------
+
+local function summary(values)
+    local sorted = {}
+    for i, value in ipairs(values) do
+        sorted[i] = value
+    end
+    table.sort(sorted)
+    local n = #sorted
+    local middle = math.floor((n + 1) / 2)
+    return {
+        values = values,
+        median = n % 2 == 1 and sorted[middle] or (sorted[middle] + sorted[middle + 1]) / 2,
+        min = sorted[1],
+        max = sorted[n],
+    }
+end
+
+local function readable(value)
+    if value < 100 then
+        return string.format("%.1f", value)
+    end
+    local digits = string.format("%.0f", value)
+    while digits:find("%d%d%d%d") do
+        digits = digits:gsub("^(%d+)(%d%d%d)", "%1,%2")
+    end
+    return digits
+end
+
+-- The report ----------------------------------------------------------------------------------
+
+-- Right-aligned but for the first column. # does for widths: everything is ASCII.
+local function print_table(rows)
+    local widths = {}
+    for _, row in ipairs(rows) do
+        for column, text in ipairs(row) do
+            widths[column] = math.max(widths[column] or 0, #text)
+        end
+    end
+    for _, row in ipairs(rows) do
+        local cells = {}
+        for column, text in ipairs(row) do
+            local space = string.rep(" ", widths[column] - #text)
+            cells[column] = column == 1 and text .. space or space .. text
+        end
+        print((table.concat(cells, "  "):gsub(" +$", "")))
+    end
+end
+
+local function print_report(report)
+    local header = { "median (min .. max)", "" }
+    for _, side in ipairs(SIDES) do
+        header[#header + 1] = side.name
+        header[#header + 1] = ""
+    end
+    header[#header + 1] = "ratio"
+    local rows = { header }
+    for _, figure in ipairs(report.figures) do
+        local row = { figure.title, figure.unit }
+        for _, side in ipairs(SIDES) do
+            local result = figure.sides[side.name]
+            row[#row + 1] = result and readable(result.median) or "-"
+            row[#row + 1] = result and string.format("(%s .. %s)", readable(result.min),
+                readable(result.max)) or ""
+        end
+        for _, side in ipairs(SIDES) do
+            local ratio = figure.ratios[side.name]
+            if ratio then
+                row[#row + 1] = string.format("%.2f%s", ratio, figure.less and " (less)" or "")
+            end
+        end
+        rows[#rows + 1] = row
+    end
+    print_table(rows)
+end
+
+local function json(value, indent)
+    local kind = type(value)
+    if kind == "number" then
+        return string.format("%.6g", value)
+    elseif kind == "string" then
+        return '"' .. value:gsub('[%c"\\]', function(character)
+            return string.format("\\u%04x", character:byte())
+        end) .. '"'
+    elseif kind ~= "table" then
+        return tostring(value)
+    end
+    local items, deeper = {}, indent .. "  "
+    if #value > 0 then
+        local flat = type(value[1]) == "number"
+        for i, item in ipairs(value) do
+            items[i] = (flat and "" or deeper) .. json(item, deeper)
+        end
+        return flat and "[" .. table.concat(items, ", ") .. "]"
+            or "[\n" .. table.concat(items, ",\n") .. "\n" .. indent .. "]"
+    end
+    for name, item in pairs(value) do
+        items[#items + 1] = deeper .. json(name) .. ": " .. json(item, deeper)
+    end
+    table.sort(items)
+    return "{\n" .. table.concat(items, ",\n") .. "\n" .. indent .. "}"
+end
+
+local function first_match(file_name, pattern)
+    local file = io.open(file_name)
+    local text = file and file:read("*a") or ""
+    if file then
+        file:close()
+    end
+    return text:match(pattern) or "unknown"
+end
+
+local function describe_machine()
+    return {
+        cpu = first_match("/proc/cpuinfo", "model name%s*:%s*([^\n]+)"),
+        kernel = first_match("/proc/sys/kernel/osrelease", "[^\n]+"),
+        system = first_match("/etc/os-release", 'PRETTY_NAME="([^"\n]+)'),
+        client_cpu = client_cpu and tonumber(client_cpu),
+        server_cpu = server_cpu and tonumber(server_cpu),
+    }
+end
+
+-- The run -------------------------------------------------------------------------------------
+
+local function parse_options(words)
+    local options = { json = build .. "/../bench.json" }
+    local names = {}
+    for _, figure in ipairs(FIGURES) do
+        names[figure.name] = true
+    end
+    local i = 1
+    local function value_of(word)
+        i = i + 1
+        if not words[i] then
+            fail("%s wants a value.\n%s", word, USAGE)
+        end
+        return words[i]
+    end
+    while words[i] do
+        local word = words[i]
+        if word == "--quick" then
+            options.quick = true
+        elseif word == "--rounds" then
+            local rounds = tonumber(value_of(word))
+            if not rounds or rounds < 1 or rounds % 1 ~= 0 then
+                fail("--rounds wants a whole number, 1 or more, not %s.", words[i])
+            end
+            options.rounds = rounds
+        elseif word == "--seconds" then
+            local seconds = tonumber(value_of(word))
+            if not seconds or not (seconds > 0 and seconds <= 20) then
+                fail("--seconds wants a number up to 20, not %s.", words[i])
+            end
+            options.seconds = seconds
+        elseif word == "--only" then
+            options.only = {}
+            for name in value_of(word):gmatch("[^,]+") do
+                if not names[name] then
+                    fail("there is no figure \"%s\".\n%s", name, USAGE)
+                end
+                options.only[name] = true
+            end
+        elseif word == "--cpus" then
+            local value = value_of(word)
+            client_cpu, server_cpu = value:match("^(%d+),(%d+)$")
+            if not client_cpu and value ~= "none" then
+                fail("--cpus wants two numbers like 0,1, or none, not %s.", value)
+            end
+        elseif word == "--json" then
+            options.json = value_of(word)
+        elseif word == "--help" then
+            io.write(USAGE)
+            os.exit(0)
+        else
+            fail("\"%s\" is not an option.\n%s", word, USAGE)
+        end
+        i = i + 1
+    end
+    options.rounds = options.rounds or options.quick and QUICK_ROUNDS or ROUNDS
+    options.seconds = options.seconds or options.quick and QUICK_SECONDS or SECONDS
+    return options
+end
+
+-- values[figure][side]: a list with one value a round.
+local function run_rounds(figures, options)
+    local values = {}
+    for _, figure in ipairs(figures) do
+        values[figure] = {}
+    end
+    for round = 1, options.rounds do
+        -- A server of its own for each round: the ports that wait in TIME_WAIT do not add up.
+        local server = start_server()
+        for number, figure in ipairs(figures) do
+            io.stderr:write(string.format("round %d of %d: %d of %d, %s\n", round,
+                options.rounds, number, #figures, figure.title))
+            for i = 1, #SIDES do
+                local side = SIDES[round % 2 == 1 and i or #SIDES + 1 - i]
+                local value = measure(side, figure, server, options.seconds)
+                values[figure][side] = values[figure][side] or {}
+                table.insert(values[figure][side], value)
+            end
+        end
+        server.stop()
+    end
+    return values
+end
+
+local function make_report(figures, options, values)
+    local report = {
+        machine = describe_machine(),
+        date = os.date("!%Y-%m-%dT%H:%M:%SZ"),
+        rounds = options.rounds,
+        seconds = options.seconds,
+        figures = {},
+    }
+    for i, figure in ipairs(figures) do
+        local entry = {
+            name = figure.name, title = figure.title, unit = figure.unit,
+            less = figure.less or false, sides = {}, ratios = {},
+        }
+        for _, side in ipairs(SIDES) do
+            local list = values[figure][side]
+            if list and #list > 0 then
+                entry.sides[side.name] = summary(list)
+            end
+        end
+        local ours = entry.sides[SIDES[1].name]
+        for k = 2, #SIDES do
+            local other = entry.sides[SIDES[k].name]
+            if ours and other then
+                entry.ratios[SIDES[k].name] = ours.median / other.median
+            end
+        end
+        report.figures[i] = entry
+    end
+    return report
+end
+
+local options = parse_options(arg)
+local file, message = io.open(options.json, "w")
+if not file then
+    fail("cannot write the report: %s", message)
+end
+local figures = {}
+for _, figure in ipairs(FIGURES) do
+    if not options.only or options.only[figure.name] then
+        figures[#figures + 1] = figure
+    end
+end
+local report = make_report(figures, options, run_rounds(figures, options))
+print_report(report)
+file:write(json(report, ""), "\n")
+file:close()
+io.stderr:write("report: ", options.json, "\n")

@@ -1,0 +1,42 @@
+#!/bin/sh
+# run.sh BUILD_DIR [options]: the bench. `./dev bench` calls it with everything built. Compiles the
+# server, finds out which CPUs to pin to, and leaves the rest to bench.lua.
+# SPDX-License-Identifier: MIT
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+build=$(CDPATH='' cd -- "${1:?usage: run.sh BUILD_DIR [options]}" && pwd -P)
+shift
+
+fail()
+{
+    printf 'bench: %s\n' "$@" >&2
+    exit 1
+}
+
+for module in socketcore rtos; do
+    [ -f "$build/$module.so" ] || fail "there is no $module.so in $build." "Run ./dev build first."
+done
+mkdir -p "$build/bench"
+# Under a name of its own first: another bench may be running the old one.
+"${CC:-cc}" -std=c11 -O2 -o "$build/bench/server.$$" "$here/server.c" ||
+    fail "$here/server.c does not compile; the compiler's messages are above."
+mv -f "$build/bench/server.$$" "$build/bench/server"
+
+# The first two CPUs that this process may use: 0 and 1 on most machines.
+cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status | tr ',' '\n' |
+    awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2) && n < 2; i++) { printf "%d ", i; n++ } }')
+case $cpus in
+*' '*' ') command -v taskset >/dev/null 2>&1 || cpus= ;;
+*) cpus= ;;
+esac
+
+# 1,000 connections need more descriptors than most shells grant.
+# shellcheck disable=SC3045 # where there is no ulimit -n, it fails silently
+ulimit -n 4096 2>/dev/null || true
+
+# Each side gets a clean search path in bench.lua: both have a module called "socket".
+unset LUA_INIT LUA_PATH LUA_CPATH
+BENCH_DIR=$here BENCH_BUILD=$build BENCH_CPUS=$cpus
+export BENCH_DIR BENCH_BUILD BENCH_CPUS
+exec lua5.1 "$here/bench.lua" "$@"
