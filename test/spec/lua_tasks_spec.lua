@@ -81,7 +81,7 @@ describe("a task", function()
         assert.same({ "resumed", "timeout", 112 }, log)
     end)
 
-    it("waits 0 ms until the next round, fractions rounded up, negative times not at all", function()
+    it("waits 0 ms until the next round, fractions rounded up, negative times as 0", function()
         core:run(function()
             sys.wait(0)
             assert.equal(1, core.now)
@@ -235,7 +235,7 @@ describe("waitUntil", function()
         assert.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, got)
     end)
 
-    it("is not woken by what was published in the round of its time-out, and no later wait is",
+    it("is not woken by what is published in the round of its time-out, nor is a later wait",
         function()
             local log = {}
             sys.taskInit(function()
