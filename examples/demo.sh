@@ -214,6 +214,7 @@ step()
     begin=$(now_ms)
     status=0
     # In the background, so that Ctrl-C is heeded while it runs.
+    # shellcheck disable=SC2086 # nothing, or a few words
     $tied timeout -k 2 "$limit" $tied lua5.1 "$here/$script" "$@" < /dev/null &
     pid=$!
     pids="$pids $pid"
