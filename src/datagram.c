@@ -74,9 +74,11 @@ static err_t start(struct sc_datagram_channel *d, const struct sc_channel_args *
     netconn_set_recvbufsize(d->conn, (int)args->recv_buffer);
 #endif
     set_options(&d->channel, args->options);
-    if (args->local_port)
-        err = netconn_bind(d->conn, IP_IS_V6(&d->remote.address) ? IP6_ADDR_ANY : IP4_ADDR_ANY,
-                           args->local_port);
+    if (args->local_port) {
+        ip_addr_t any;
+        ip_addr_set_any(IP_IS_V6(&d->remote.address), &any);
+        err = netconn_bind(d->conn, &any, args->local_port);
+    }
     if (err == ERR_OK)
         err = netconn_connect(d->conn, &d->remote.address, d->remote.port);
     return err;
@@ -96,8 +98,10 @@ static enum sc_error open_channel(enum netconn_type type, uint8_t protocol,
     d->channel.ops = ops;
     d->channel.owner = args->owner;
     d->remote = args->remote;
+#if LWIP_IPV6
     if (IP_IS_V6(&args->remote.address))
         type = (enum netconn_type)(type | NETCONN_TYPE_IPV6);
+#endif
     d->conn = netconn_new_with_proto_and_callback(type, protocol, on_event);
     if (!d->conn) {
         mem_free(d);

@@ -195,7 +195,9 @@ static enum sc_error ask_next_source(struct sc_resolve *r)
         error = ask(r, LWIP_DNS_ADDRTYPE_IPV4);
         break;
     case STAGE_IPV6:
+#if LWIP_IPV6
         error = ask(r, LWIP_DNS_ADDRTYPE_IPV6);
+#endif
         break;
     case STAGE_ALL:
         error = ask_for_all(r);

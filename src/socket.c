@@ -190,6 +190,7 @@ static size_t datagram_max(const struct sc_socket *s, const ip_addr_t *address)
 {
     size_t ip_payload_max = IP_IS_V6(address) ? 65535 - 40 : 65535 - 20;
 
+    LWIP_UNUSED_ARG(address); /* without LWIP_IPV6 */
     if (!s->transport->is_datagram)
         return 0;
     return s->type == SC_UDP ? ip_payload_max - 8 : ip_payload_max;

@@ -220,9 +220,9 @@ static err_t start_connect(struct sc_tcp_channel *t, const struct sc_channel_arg
     UNLOCK_TCPIP_CORE();
     set_options(&t->channel, args->options);
     if (args->local_port) {
-        err_t err = netconn_bind(t->conn, IP_IS_V6(&args->remote.address) ? IP6_ADDR_ANY
-                                                                            : IP4_ADDR_ANY,
-                                 args->local_port);
+        ip_addr_t any;
+        ip_addr_set_any(IP_IS_V6(&args->remote.address), &any);
+        err_t err = netconn_bind(t->conn, &any, args->local_port);
         if (err != ERR_OK)
             return err;
     }
@@ -235,7 +235,7 @@ static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_
                           const char **reason)
 {
     struct sc_tcp_channel *t = mem_calloc(1, sizeof(*t));
-    enum netconn_type type = IP_IS_V6(&args->remote.address) ? NETCONN_TCP_IPV6 : NETCONN_TCP;
+    enum netconn_type type = NETCONN_TCP;
 
     if (!t) {
         *reason = "connect: out of memory";
@@ -245,6 +245,10 @@ static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_
     t->channel.owner = args->owner;
     t->window = (tcpwnd_size_t)LWIP_MIN(args->recv_buffer, TCP_WND);
     t->linger_ms = args->linger_ms;
+#if LWIP_IPV6
+    if (IP_IS_V6(&args->remote.address))
+        type = NETCONN_TCP_IPV6;
+#endif
     t->conn = netconn_new_with_callback(type, on_event);
     if (!t->conn && lingering) {
         /* On a small target the lingering ones may hold the last netconn or pcb. */
