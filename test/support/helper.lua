@@ -507,22 +507,50 @@ function h.program(name)
     return path
 end
 
---- Starts a process that ends with this one at the latest. Its output goes to a file or is read
--- from `out`. Returns `{ pid =, out = }`.
-function h.spawn(command, log)
-    local redirect = log and (">%s 2>&1"):format(log) or ""
-    local line = ("echo $$; unset LD_PRELOAD; exec setpriv --pdeathsig KILL %s %s"):format(command,
-        redirect)
-    local out = assert(io.popen(line, "r"))
-    local process = { pid = assert(tonumber(out:read "*l"), "no process id"), out = out }
+--- Reads a whole file, "" when there is none.
+function h.slurp(name)
+    local file = io.open(name)
+    local text = file and file:read "*a" or ""
+    if file then
+        file:close()
+    end
+    return text
+end
+
+--- Starts a process that ends with this one at the latest: a shell waits for the end of its input,
+-- which is a pipe from here. Returns `{ pid =, log = }`, the name of the file with its output.
+function h.spawn(command)
+    local log = os.tmpname()
+    local line = "exec %s </dev/null >%s 2>&1 & echo $! >%s.pid; exec 2>/dev/null; "
+        .. "read _; kill $!; wait $!; rm %s.pid"
+    local pipe = assert(io.popen(line:format(command, log, log, log), "w"))
+    local process = { log = log, pipe = pipe }
+    local deadline = h.now() + DEFAULT_WAIT / 1000
+    repeat
+        process.pid = tonumber(h.slurp(log .. ".pid"))
+        assert(h.now() < deadline, "no process id")
+    until process.pid
     store.processes[process.pid] = process
     return process
 end
 
+--- The first line that a process printed.
+function h.first_line(process)
+    local deadline = h.now() + DEFAULT_WAIT / 1000
+    repeat
+        local line = h.slurp(process.log):match "^(.-)\n"
+        if line then
+            return line
+        end
+        luasocket.sleep(0.01)
+    until h.now() > deadline
+    error("the process printed nothing", 2)
+end
+
 --- Ends a process that `h.spawn` started, and waits until it is gone.
-function h.stop(process, signal)
-    os.execute(("kill -%s %d 2>/dev/null"):format(signal or "TERM", process.pid))
-    process.out:close()
+function h.stop(process)
+    process.pipe:close()
+    os.remove(process.log)
     store.processes[process.pid] = nil
 end
 
@@ -552,8 +580,8 @@ end
 
 local function start_peer()
     local process = h.spawn(h.program "peer")
-    local ports, line = {}, assert(process.out:read "*l", "peer did not start")
-    for name, port in line:gmatch "(%S+)=(%d+)" do
+    local ports = {}
+    for name, port in h.first_line(process):gmatch "(%S+)=(%d+)" do
         ports[name] = tonumber(port)
     end
     store.control = assert(luasocket.tcp())

@@ -67,7 +67,7 @@ start_name_server() {
 }
 
 end() {
-    [ -z "$dnsmasq" ] || kill $dnsmasq 2>/dev/null
+    [ -z "$dnsmasq" ] || kill "$dnsmasq" 2>/dev/null
     umount /etc/resolv.conf /etc/hosts 2>/dev/null
     rm -rf "$dir"
 }
@@ -79,8 +79,11 @@ inside() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     ip link set lo up || fail "loopback cannot be brought up"
-    for setting in net/ipv6/conf/lo/disable_ipv6=0 'net/ipv4/ping_group_range=0 2147483647'; do
-        [ ! -w "/proc/sys/${setting%%=*}" ] || echo "${setting#*=}" 2>/dev/null >"/proc/sys/${setting%%=*}"
+    # Small send buffers: otherwise the kernel takes megabytes for a peer that does not read.
+    for setting in net/ipv6/conf/lo/disable_ipv6=0 'net/ipv4/tcp_wmem=4096 65536 262144' \
+        'net/ipv4/ping_group_range=0 2147483647'; do
+        file=/proc/sys/${setting%%=*}
+        [ ! -w "$file" ] || echo "${setting#*=}" 2>/dev/null >"$file"
     done
     write_hosts >"$dir/hosts"
     echo 'nameserver 127.0.0.1' >"$dir/resolv.conf"
@@ -91,6 +94,7 @@ inside() {
     start_name_server
     SOCKETCORE_NETNS=1
     export SOCKETCORE_NETNS
+    # shellcheck disable=SC3045 # dash knows these
     ulimit -n "$(ulimit -Hn)" 2>/dev/null
     "$@"
     exit $?
