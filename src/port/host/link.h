@@ -63,6 +63,8 @@ void sc_net_stop(void);
 void sc_net_watch(uint64_t now, uint64_t *until);
 void sc_net_dispatch(uint64_t now, int ready);
 bool sc_net_deliver(void);
+
+/* True when no connection has output that its peer has not taken yet. */
 bool sc_net_is_flushed(void);
 
 /* The name server that the link prescribes, or NULL. */

@@ -23,7 +23,6 @@
 
 #include <arpa/inet.h>
 #include <linux/sockios.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +30,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* The sizes belong to TCP_MSS (lwipopts.h). */
+/* The sizes belong together (lwipopts.h); netinet/tcp.h, were it included, has another TCP_MSS. */
+_Static_assert(TCP_MSS == 16384, "TCP_MSS is not lwipopts.h's");
 #define LINK_MTU (TCP_MSS + 40)
 #define FRAME_MAX (SIZEOF_ETH_HDR + LINK_MTU)
 
@@ -300,13 +300,13 @@ static bool is_closable(int fd)
     return unread == 0 || unsent == 0;
 }
 
+/* False also after a reset: then what slirp has for this socket can never be written. */
 static bool is_connected(int fd)
 {
-    struct tcp_info info;
-    socklen_t length = sizeof(info);
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof(peer);
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
-           info.tcpi_state != TCP_CLOSE;
+    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
 }
 
 /* Reads the text of slirp_connection_info, which is all there is: a line a connection, with its

@@ -94,9 +94,22 @@ void sc_net_dispatch(uint64_t now, int ready)
         link->dispatch(now, ready);
 }
 
+/* The engine keeps lwIP's queues filled as long as a socket has anything to send, so there is no
+ * need to look any further. */
+static bool has_output(const struct tcp_pcb *pcb)
+{
+    return pcb->state >= ESTABLISHED && (pcb->unsent || pcb->unacked);
+}
+
 bool sc_net_is_flushed(void)
 {
-    return !link || link->is_flushed();
+    if (!link)
+        return true;
+    for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
+        if (has_output(pcb))
+            return false;
+    }
+    return link->is_flushed();
 }
 
 /* ---- start and stop ---- */

@@ -89,16 +89,11 @@ static void raise_descriptor_limit(void)
 
 /* ---- the end ---- */
 
-/* True while the socket has bytes that its peer does not have yet: it is being closed, or a send is
- * under way. */
-static bool is_sending(int id)
+static bool is_closing(int id)
 {
     struct sc_info info;
 
-    if (!sc_get_info(id, &info) || (info.type != SC_TCP && info.type != SC_SSL))
-        return false;
-    return info.state == SC_STATE_CLOSING ||
-           (info.state == SC_STATE_CONNECTED && sc_send_space(id) < sc_get_config()->send_buffer);
+    return sc_get_info(id, &info) && info.state == SC_STATE_CLOSING;
 }
 
 static bool is_all_sent(void)
@@ -108,7 +103,7 @@ static bool is_all_sent(void)
     sc_get_totals(&totals);
     int most = totals.sockets ? (int)sc_get_config()->max_sockets : 0;
     for (int id = 0; id < most; id++) {
-        if (is_sending(id))
+        if (is_closing(id))
             return false;
     }
     LOCK_TCPIP_CORE();
