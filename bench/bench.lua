@@ -213,7 +213,7 @@ end
 -- The run -------------------------------------------------------------------------------------
 
 local function parse_options(words)
-    local options = { json = build .. "/../bench.json" }
+    local options = { json = build:gsub("[^/]*$", "bench.json") }
     local names = {}
     for _, figure in ipairs(FIGURES) do
         names[figure.name] = true
@@ -327,18 +327,28 @@ local function make_report(figures, options, values)
 end
 
 local options = parse_options(arg)
-local file, message = io.open(options.json, "w")
+-- Now rather than after minutes of measuring; what stands there stays until then.
+local file, message = io.open(options.json, "a")
 if not file then
     fail("cannot write the report: %s", message)
 end
+file:close()
 local figures = {}
 for _, figure in ipairs(FIGURES) do
     if not options.only or options.only[figure.name] then
         figures[#figures + 1] = figure
     end
 end
-local report = make_report(figures, options, run_rounds(figures, options))
+local done, values = pcall(run_rounds, figures, options)
+if not done then
+    if tostring(values):find("interrupted!", 1, true) then -- Ctrl-C
+        os.exit(130)
+    end
+    error(values, 0)
+end
+local report = make_report(figures, options, values)
 print_report(report)
+file = assert(io.open(options.json, "w"))
 file:write(json(report, ""), "\n")
 file:close()
 io.stderr:write("report: ", options.json, "\n")
