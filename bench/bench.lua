@@ -213,7 +213,7 @@ end
 -- The run -------------------------------------------------------------------------------------
 
 local function parse_options(words)
-    local options = { json = build:gsub("[^/]*$", "bench.json") }
+    local options = { json = build:match("^.*/") .. "bench.json" }
     local names = {}
     for _, figure in ipairs(FIGURES) do
         names[figure.name] = true
