@@ -328,10 +328,10 @@ static const char *name_of(enum sc_state state)
 static void set_endpoint(lua_State *L, const char *address_name, const char *address,
                          const char *port_name, uint16_t port)
 {
-    if (!address[0])
-        return;
-    set_string(L, address_name, address);
-    set_integer(L, port_name, port);
+    if (address[0])
+        set_string(L, address_name, address);
+    if (port)
+        set_integer(L, port_name, port);
 }
 
 static int sock_info(lua_State *L)
