@@ -304,7 +304,7 @@ local function send_all(self, data, timeout)
     local size = self.type == UDP and DATAGRAM_PIECE or STREAM_PIECE
     for from = 1, #data, size do
         local piece = #data <= size and data or data:sub(from, from + size - 1)
-        if self.error or not send_piece(self, piece, limit_ms) then
+        if not send_piece(self, piece, limit_ms) then
             publish_failure(self, "LIB_SOCKET_SEND_FAIL_IND")
             return false
         end
@@ -385,7 +385,6 @@ function client:connect(address, port, timeout)
     self.co, self.address, self.port = co, address, port
     self.error = nil
     self.sends, self.confirmed = 0, 0
-    clear_inbox(self)
 
     local cert, insist, host_name_flag, err, reason
     if self.type == SSL then
@@ -668,10 +667,8 @@ sys.subscribe("IP_ERROR_IND", function()
     for _, self in pairs(clients) do
         all[#all + 1] = self
     end
-    for _, self in ipairs(all) do
-        if self.id then
-            break_off(self, "IP_ERROR_IND")
-        end
+    for _, self in ipairs(all) do -- tasks that are woken change `clients`
+        break_off(self, "IP_ERROR_IND")
     end
 end)
 

@@ -16,7 +16,7 @@ describe("send", function()
     end)
 
     after_each(function()
-        assert.is_false(core:logged("task ended"))
+        assert.is_false(core:logged("[E]"))
         assert.equal(0, core:open_sockets())
         assert.is_nil(next(core.timers))
         core:remove()
