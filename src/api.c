@@ -68,8 +68,7 @@ struct row {
 static struct row *rows;
 static struct sc_socket **table;
 static size_t table_size;
-static struct sc_socket *free_first;
-static struct sc_socket **free_end = &free_first;
+static size_t lowest_free; /* no id below it is free */
 static size_t used_count;
 
 /* lwIP's mem_free takes no NULL. */
@@ -101,38 +100,18 @@ static struct sc_socket *socket_in_use(int id)
     return s && s->host ? s : NULL;
 }
 
-/* Behind the others: the ids of a new row come in their order, after those that were used. */
-static void append_free(struct sc_socket *s)
-{
-    s->next_free = NULL;
-    *free_end = s;
-    free_end = &s->next_free;
-}
-
-/* In front: an id is used again at once, which keeps ids and working set small. */
-static void push_free(struct sc_socket *s)
-{
-    if (!free_first)
-        free_end = &s->next_free;
-    s->next_free = free_first;
-    free_first = s;
-}
-
-/* A slot whose old id still owes a CLOSE_CNF is passed over: it would look like the new socket's.
- */
+/* The lowest free id, as on the device. One that still owes a CLOSE_CNF of its last use is passed
+ * over: the message would look like the new socket's. */
 static struct sc_socket *take_free(void)
 {
-    struct sc_socket **link = &free_first;
+    size_t id = lowest_free;
 
-    while (*link && (*link)->closes_owed)
-        link = &(*link)->next_free;
-    struct sc_socket *s = *link;
-    if (!s)
-        return NULL;
-    *link = s->next_free;
-    if (!*link)
-        free_end = link;
-    return s;
+    while (id < table_size && table[id]->host)
+        id++;
+    lowest_free = id;
+    while (id < table_size && (table[id]->host || table[id]->closes_owed))
+        id++;
+    return id < table_size ? table[id] : NULL;
 }
 
 static bool grow_table(size_t size)
@@ -155,7 +134,6 @@ static bool grow_table(size_t size)
         s->id = (int)(table_size + i);
         s->sends_end = &s->sends;
         new_table[table_size + i] = s;
-        append_free(s);
     }
     row->next = rows;
     rows = row;
@@ -225,7 +203,8 @@ static void free_socket(struct sc_socket *s)
     free_memory(s->host);
     s->host = NULL;
     used_count--;
-    push_free(s);
+    if ((size_t)s->id < lowest_free)
+        lowest_free = (size_t)s->id;
 }
 
 /* ---- open, close, destroy ---- */
@@ -650,8 +629,7 @@ static void free_rows(void)
         mem_free(rows);
         rows = next;
     }
-    free_first = NULL;
-    free_end = &free_first;
+    lowest_free = 0;
 }
 
 enum sc_error sc_start(void)

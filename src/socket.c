@@ -22,7 +22,7 @@
  * LOST        | sc_send before CLOSE_IND     | as in CONNECTED            | SEND_CNF
  *             | sc_close                     |                            | CLOSING
  * CLOSING     | outbox empty                 | shut the channel down      |
- *             | shut down and acknowledged   | release the channel        | CLOSED, CLOSE_CNF
+ *             | all acknowledged             | release the channel        | CLOSED, CLOSE_CNF
  *             | data                         | thrown away                |
  *             | connection broke             | fail the sends, abort      | CLOSED, CLOSE_CNF
  *             | linger time over             | fail the sends, abort      | CLOSED, CLOSE_CNF
@@ -655,7 +655,6 @@ static void enter_closing(struct sc_socket *s)
         s->transport->consumed(s->channel, length);
 }
 
-/* One step. SC_OK once the peer has acknowledged the end. */
 static enum sc_error step_shutdown(struct sc_socket *s)
 {
     enum sc_error error = s->transport->shutdown(s->channel);
@@ -680,12 +679,14 @@ static void run_closing(struct sc_socket *s)
     discard_input(s);
     check_broken(s);
     flush_outbox(s);
+    confirm_sends(s);
     bool is_shut = false;
     if (!s->has_broken && !first_to_write(s))
-        is_shut = step_shutdown(s) == SC_OK;
+        is_shut = step_shutdown(s) == SC_OK && !first_to_confirm(s);
     if (!is_shut && sc_engine_now() >= s->deadline)
         break_connection(s, SC_ERR_ABORT, "close: not acknowledged within the linger time");
-    confirm_sends(s);
+    if (s->has_broken)
+        confirm_sends(s);
     if (is_shut || s->has_broken)
         leave_closing(s);
 }

@@ -44,7 +44,6 @@ struct sc_socket {
     int id;              /* constant */
 
     /* The script thread's. */
-    struct sc_socket *next_free;
     bool is_up;            /* CONN_CNF was delivered, nothing after it that ends the connection */
     bool may_destroy;      /* CLOSE_CNF or a failed CONN_CNF was delivered */
     bool recv_turn;        /* RECV_IND goes before SEND_CNF this time */

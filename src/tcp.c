@@ -169,23 +169,22 @@ static void set_options(struct sc_channel *channel, const struct sc_options *opt
     UNLOCK_TCPIP_CORE();
 }
 
-static void abort_netconn(struct netconn *conn)
+/* Both sides have closed: the last acknowledgements and TIME_WAIT are lwIP's own affair. */
+static bool has_both_fins(const struct tcp_pcb *pcb)
 {
-    LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = conn->pcb.tcp;
-    /* tcp_abort (core/tcp.c) of a pcb in TIME_WAIT frees it without a word to the netconn; there
-     * netconn_delete closes it well. */
-    if (pcb && pcb->state != TIME_WAIT) {
-        tcp_abort(pcb);
-        conn->pcb.tcp = NULL;
-    }
-    UNLOCK_TCPIP_CORE();
-    netconn_delete(conn);
+    return pcb->state == CLOSING || pcb->state == LAST_ACK || pcb->state == TIME_WAIT;
 }
 
 static void free_channel(struct sc_tcp_channel *t)
 {
-    abort_netconn(t->conn);
+    LOCK_TCPIP_CORE();
+    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+    if (pcb && !has_both_fins(pcb)) {
+        tcp_abort(pcb);
+        t->conn->pcb.tcp = NULL;
+    }
+    UNLOCK_TCPIP_CORE();
+    netconn_delete(t->conn);
     sc_task_remove(&t->linger);
     mem_free(t);
 }
@@ -210,6 +209,25 @@ static void end_lingering(struct sc_tcp_channel *t)
     free_channel(t);
 }
 
+/* A port that the script asks for by number is taken back from connections of its past. */
+static err_t bind_local(struct sc_tcp_channel *t, const struct sc_channel_args *args)
+{
+    ip_addr_t any;
+
+    ip_addr_set_any(IP_IS_V6(&args->remote.address), &any);
+    err_t err = netconn_bind(t->conn, &any, args->local_port);
+    if (err != ERR_USE)
+        return err;
+    LOCK_TCPIP_CORE();
+    for (struct tcp_pcb *pcb = tcp_tw_pcbs, *next; pcb; pcb = next) {
+        next = pcb->next;
+        if (pcb->local_port == args->local_port)
+            tcp_abort(pcb);
+    }
+    UNLOCK_TCPIP_CORE();
+    return netconn_bind(t->conn, &any, args->local_port);
+}
+
 static err_t start_connect(struct sc_tcp_channel *t, const struct sc_channel_args *args)
 {
     netconn_set_nonblocking(t->conn, 1);
@@ -219,15 +237,11 @@ static err_t start_connect(struct sc_tcp_channel *t, const struct sc_channel_arg
     tcp_nagle_disable(t->conn->pcb.tcp);
     UNLOCK_TCPIP_CORE();
     set_options(&t->channel, args->options);
-    if (args->local_port) {
-        ip_addr_t any;
-        ip_addr_set_any(IP_IS_V6(&args->remote.address), &any);
-        err_t err = netconn_bind(t->conn, &any, args->local_port);
-        if (err != ERR_OK)
-            return err;
-    }
+    err_t err = args->local_port ? bind_local(t, args) : ERR_OK;
+    if (err != ERR_OK)
+        return err;
     t->is_connecting = true;
-    err_t err = netconn_connect(t->conn, &args->remote.address, args->remote.port);
+    err = netconn_connect(t->conn, &args->remote.address, args->remote.port);
     return err == ERR_INPROGRESS ? ERR_OK : err;
 }
 
@@ -415,26 +429,26 @@ static void get_endpoints(struct sc_channel *channel, struct sc_endpoint *local,
 /* ---- the end ---- */
 
 /* tcp_shutdown and not netconn_shutdown: lwip_netconn_do_close_internal (api/api_msg.c) takes the
- * sent callback away, and the event of the last acknowledgement with it. Nor netconn_delete: with
- * unread input it would send a reset and throw away what is still to be sent. */
+ * sent callback away, and the events of the last acknowledgements with it. Nor netconn_delete: with
+ * unread input it would send a reset and throw away what is still to be sent. The acknowledgement
+ * of the FIN itself raises no event (tcp_free_acked_segments, core/tcp_in.c): lwIP sees to it. */
 static enum sc_error step_shutdown(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
-    bool is_done = false;
 
+    if (t->was_shut)
+        return check_alive(channel);
     if (is_gone(t))
-        return t->was_shut && t->error == ERR_CLSD ? SC_OK : explain(t);
+        return explain(t);
     LOCK_TCPIP_CORE();
     struct tcp_pcb *pcb = t->conn->pcb.tcp;
-    if (pcb && !t->was_shut) {
+    if (pcb) {
         /* Out of memory is not told: lwIP sends the FIN later by itself. */
         t->was_shut = tcp_shutdown(pcb, 0, 1) == ERR_OK;
         tcp_output(pcb);
     }
-    if (pcb)
-        is_done = pcb->state == FIN_WAIT_2 || pcb->state == TIME_WAIT;
     UNLOCK_TCPIP_CORE();
-    return is_done ? SC_OK : SC_ERR_WOULDBLOCK;
+    return t->was_shut ? SC_OK : SC_ERR_WOULDBLOCK;
 }
 
 static void abort_channel(struct sc_channel *channel)
@@ -442,9 +456,7 @@ static void abort_channel(struct sc_channel *channel)
     free_channel(tcp_of(channel));
 }
 
-/* Input of a released connection: taken and thrown away until the peer closes too, which is when
- * lwIP knows the connection as orderly ended. Once that is so, the pcb's TIME_WAIT is lwIP's own
- * affair. */
+/* Input of a released connection: taken and thrown away until the peer closes too. */
 static void run_lingering(struct sc_task *task, unsigned wake)
 {
     struct sc_tcp_channel *t =

@@ -77,12 +77,12 @@ typedef void sc_channel_consumed(struct sc_channel *channel, size_t length);
 typedef enum sc_error sc_channel_check(struct sc_channel *channel);
 
 /* One step of closing: tells the peer that nothing more comes, after all that was written. SC_OK
- * once the peer has acknowledged that. Input must still be read and consumed meanwhile. */
+ * once that is on its way. Input must still be read and consumed until `release`. */
 typedef enum sc_error sc_channel_shutdown(struct sc_channel *channel);
 
-/* Gives a channel up after `shutdown` said SC_OK: the owner is not woken any more. The transport
- * keeps it for a while (bounded by linger_ms) where the peer still sends, because ending it at once
- * would answer with a reset. */
+/* Gives a channel up after `shutdown` said SC_OK and all was `reached`: the owner is not woken any
+ * more. The transport keeps it for a while (bounded by linger_ms) where the peer has not closed
+ * yet, because ending it at once would answer what still comes with a reset. */
 typedef void sc_channel_release(struct sc_channel *channel);
 
 /* Ends a channel in whatever state, at once. */

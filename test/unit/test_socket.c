@@ -860,7 +860,7 @@ static void a_close_delivers_what_was_accepted_first(void **state)
     assert_true(sc_destroy(id));
 }
 
-static void a_close_waits_for_the_acknowledgement_of_the_end(void **state)
+static void a_close_waits_until_the_end_is_on_its_way(void **state)
 {
     (void)state;
     connect_type(SC_TCP);
@@ -1078,7 +1078,7 @@ int main(void)
         TEST(a_send_before_close_ind_is_delivered_still_gets_its_answer),
         TEST(options_reach_the_channel_before_and_after_connecting),
         TEST(a_close_delivers_what_was_accepted_first),
-        TEST(a_close_waits_for_the_acknowledgement_of_the_end),
+        TEST(a_close_waits_until_the_end_is_on_its_way),
         TEST(the_linger_time_bounds_a_close),
         TEST(unread_input_is_thrown_away_and_accounted_for),
         TEST(every_close_has_its_close_cnf),
