@@ -149,7 +149,7 @@ static void take_recv_ind(struct sc_socket *s, struct sc_message *m)
     s->pending &= ~(unsigned)SC_PENDING_RECV_IND;
     s->is_announced = true;
     s->recv_turn = false;
-    m->length = s->inbox_length;
+    m->length = sc_socket_readable(s);
     if (!s->transport->is_datagram && m->length > sc_get_config()->recv_ind_max)
         m->length = sc_get_config()->recv_ind_max;
 }

@@ -390,6 +390,13 @@ static bool may_read(const struct sc_socket *s)
     return s && !s->close_requested;
 }
 
+size_t sc_socket_readable(const struct sc_socket *s)
+{
+    if (s->inbox && s->transport->is_datagram)
+        return s->inbox->tot_len;
+    return s->inbox_length;
+}
+
 size_t sc_available(int id)
 {
     SYS_ARCH_DECL_PROTECT(level);
@@ -399,7 +406,7 @@ size_t sc_available(int id)
     if (!may_read(s))
         return 0;
     SYS_ARCH_PROTECT(level);
-    length = s->inbox_length;
+    length = sc_socket_readable(s);
     SYS_ARCH_UNPROTECT(level);
     return length;
 }
@@ -420,19 +427,22 @@ size_t sc_peek(int id, size_t offset, const void **data)
             length = p->len - offset;
             break;
         }
+        if (s->transport->is_datagram && p->tot_len == p->len)
+            break;
         offset -= p->len;
     }
     SYS_ARCH_UNPROTECT(level);
     return length;
 }
 
-/* Unlinks the pbufs that `length` bytes use up, and returns them. Under protection. */
-static struct pbuf *unlink_read(struct sc_socket *s, size_t length)
+/* Unlinks the pbufs that `length` bytes of a stream use up, and returns them. Under protection. */
+static struct pbuf *unlink_stream(struct sc_socket *s, size_t length)
 {
     struct pbuf *first = s->inbox;
     struct pbuf *last = NULL;
 
     s->inbox_length -= length;
+    s->read_length += length;
     s->inbox_offset += length;
     while (s->inbox && s->inbox_offset >= s->inbox->len) {
         s->inbox_offset -= s->inbox->len;
@@ -441,6 +451,20 @@ static struct pbuf *unlink_read(struct sc_socket *s, size_t length)
     }
     if (!last)
         return NULL;
+    last->next = NULL;
+    return first;
+}
+
+/* Unlinks the first datagram. Under protection. */
+static struct pbuf *unlink_datagram(struct sc_socket *s)
+{
+    struct pbuf *first = s->inbox;
+    struct pbuf *last = first;
+
+    s->inbox_length -= first->tot_len + SC_DATAGRAM_COST;
+    while (last->tot_len != last->len)
+        last = last->next;
+    s->inbox = last->next;
     last->next = NULL;
     return first;
 }
@@ -460,10 +484,7 @@ void sc_consume(int id, size_t length)
         SYS_ARCH_UNPROTECT(level);
         return;
     }
-    if (s->transport->is_datagram)
-        length = s->inbox_length;
-    used = unlink_read(s, length);
-    s->read_length += length;
+    used = s->transport->is_datagram ? unlink_datagram(s) : unlink_stream(s, length);
     s->last_read = now;
     s->is_announced = false;
     has_more = s->inbox != NULL;

@@ -324,7 +324,6 @@ static bool gather(struct sc_socket *s, const struct pbuf *piece)
         last->len = (u16_t)(last->len + piece->len);
         s->inbox_room -= piece->len;
         s->inbox_length += piece->len;
-        s->bytes_in += piece->len;
         is_gathered = true;
     }
     SYS_ARCH_UNPROTECT(level);
@@ -357,7 +356,6 @@ static void append_inbox(struct sc_socket *s, struct pbuf *first, size_t length,
     s->inbox_last = last;
     s->inbox_length += length;
     s->inbox_room = room;
-    s->bytes_in += length;
     SYS_ARCH_UNPROTECT(level);
 }
 
@@ -388,9 +386,8 @@ static bool has_inbox_room(const struct sc_socket *s)
     SYS_ARCH_DECL_PROTECT(level);
     bool has_room;
 
-    /* A datagram stays in the transport until the one before it was read. */
     SYS_ARCH_PROTECT(level);
-    has_room = s->transport->is_datagram ? !s->inbox : s->inbox_length < s->recv_buffer;
+    has_room = s->inbox_length < s->recv_buffer;
     SYS_ARCH_UNPROTECT(level);
     return has_room;
 }
@@ -428,6 +425,15 @@ static void tell_consumed(struct sc_socket *s)
         s->transport->consumed(s->channel, length);
 }
 
+static void count_input(struct sc_socket *s, size_t length)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
+    s->bytes_in += length;
+    SYS_ARCH_UNPROTECT(level);
+}
+
 static void fill_inbox(struct sc_socket *s)
 {
     bool has_new = false;
@@ -441,8 +447,9 @@ static void fill_inbox(struct sc_socket *s)
             end_input(s, error);
             break;
         }
+        count_input(s, piece->tot_len);
         if (s->transport->is_datagram)
-            append_inbox(s, piece, piece->tot_len, 0);
+            append_inbox(s, piece, piece->tot_len + SC_DATAGRAM_COST, 0);
         else
             put_stream(s, piece);
         has_new = true;

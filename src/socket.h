@@ -17,6 +17,9 @@
 
 struct pbuf;
 
+/* What a datagram counts beside its bytes, so that empty ones are bounded too. */
+#define SC_DATAGRAM_COST 64
+
 /* One sc_send, from the call to its SEND_CNF. A refused send stands here without data, so that its
  * SEND_CNF comes in its turn. */
 struct sc_send_block {
@@ -77,9 +80,11 @@ struct sc_socket {
     struct sc_send_block **sends_end;
     struct sc_send_block *to_write;   /* the first that is not written, NULL: none */
     struct sc_send_block *to_confirm; /* the first that is not done, NULL: none */
-    struct pbuf *inbox;      /* pbufs linked by `next`; tot_len means nothing here */
+    /* Pbufs linked by `next`. Of a stream, tot_len means nothing; of datagrams it is as in lwIP's
+     * packet queues: the last pbuf of a packet has tot_len == len. */
+    struct pbuf *inbox;
     struct pbuf *inbox_last;
-    size_t inbox_length;     /* bytes not consumed */
+    size_t inbox_length;     /* bytes not consumed, with SC_DATAGRAM_COST for each datagram */
     size_t inbox_room;       /* bytes that still fit into the last pbuf */
     size_t read_length;      /* bytes consumed, that the channel was not told of */
     uint64_t last_read;      /* when the script last read data */
@@ -103,6 +108,9 @@ struct sc_socket {
 
 /* The socket of an id below max_sockets, in whatever state, else NULL. */
 struct sc_socket *sc_socket_at(int id);
+
+/* Bytes that can be read now. Under protection. */
+size_t sc_socket_readable(const struct sc_socket *socket);
 
 /* A copy of the options in force. Any thread. */
 struct sc_config sc_config_now(void);

@@ -401,9 +401,30 @@ static enum sc_error read_piece(struct sc_channel *channel, struct pbuf **out)
     return explain(t);
 }
 
+/* tcp_update_rcv_ann_wnd (core/tcp.c) announces a larger window only once it has grown by an MSS,
+ * which a window that is smaller than that never does: the peer would wait for ever. */
+static void announce_small_window(struct sc_tcp_channel *t)
+{
+    LOCK_TCPIP_CORE();
+    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+    if (pcb) {
+        tcpwnd_size_t announced = (tcpwnd_size_t)(pcb->rcv_ann_right_edge - pcb->rcv_nxt);
+        if (pcb->rcv_wnd >= announced + t->window / 2) {
+            pcb->rcv_ann_wnd = pcb->rcv_wnd;
+            tcp_ack_now(pcb);
+            tcp_output(pcb);
+        }
+    }
+    UNLOCK_TCPIP_CORE();
+}
+
 static void open_window(struct sc_channel *channel, size_t length)
 {
-    netconn_tcp_recvd(tcp_of(channel)->conn, length);
+    struct sc_tcp_channel *t = tcp_of(channel);
+
+    netconn_tcp_recvd(t->conn, length);
+    if (t->window < 2 * TCP_MSS)
+        announce_small_window(t);
 }
 
 static enum sc_error check_alive(struct sc_channel *channel)
