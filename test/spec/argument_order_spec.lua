@@ -5,6 +5,7 @@ local sc = h.sc
 describe("the arguments of sock_conn", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     local function echoes(...)
         local id = h.open(...)

@@ -54,6 +54,7 @@ describe("bad arguments", function()
         still_works()
         h.finish()
     end)
+    teardown(h.finish_file)
 
     -- Lua takes a number for a string and a string of digits for a number; so do the bindings.
     local function fits(wanted, type)

@@ -19,6 +19,7 @@ end
 describe("a script that computes for 2 s without rtos.receive", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("has what it sent delivered meanwhile", function()
         local id, tag = h.open_script ""

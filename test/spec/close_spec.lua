@@ -5,6 +5,7 @@ local sc = h.sc
 describe("sock_close", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     -- Closes and expects one CLOSE_CNF, nothing after it, and an id that can be freed.
     local function close_once(id, within_ms)

@@ -5,6 +5,7 @@ local sc = h.sc
 describe("socketcore.config", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("returns all options with their defaults", function()
         -- In a process of its own: others may have set some.

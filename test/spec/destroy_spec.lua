@@ -5,6 +5,7 @@ local sc = h.sc
 describe("sock_destroy", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("frees the id after CLOSE_CNF, once", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo)
@@ -66,7 +67,9 @@ describe("sock_destroy", function()
         local ids = {}
         for i = 1, 20 do
             ids[i] = h.open(h.TCP, "127.0.0.1", h.port.echo)
-            sc.sock_close(ids[i])
+        end
+        for _, id in ipairs(ids) do
+            sc.sock_close(id)
         end
         local left = #ids
         while left > 0 do

@@ -4,6 +4,7 @@ local h = require "test.support.helper"
 describe("a process that ends right after CLOSE_CNF", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     -- Sends `size` bytes of the pattern from a process of its own, closes, and exits with `exit`
     -- in the moment CLOSE_CNF arrives. Returns what the peer got.

@@ -5,6 +5,7 @@ local sc = h.sc
 describe("sock_info", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("tells addresses, ports, type and state of a connection", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo)

@@ -20,6 +20,7 @@ describe("IPv6", function()
 
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     for _, address in ipairs { "::1", "[::1]", "0:0:0:0:0:0:0:1", "[0:0::1]" } do
         it(("reaches %s over TCP"):format(address), function()

@@ -25,6 +25,7 @@ describe("over the TAP link", function()
         if has_tap then
             run "ip link del tap77"
         end
+        h.finish_file()
     end)
     before_each(h.begin)
     after_each(function()

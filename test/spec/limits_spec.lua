@@ -5,6 +5,7 @@ local sc = h.sc
 describe("limits", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("hold with 1,000 connections at once, each with its own data", function()
         local count = h.sanitized and 300 or 1000

@@ -5,6 +5,7 @@ local sc = h.sc
 describe("localPort", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     for _, kind in ipairs { { "TCP", "echo" }, { "UDP", "udp_echo" } } do
         local type, peer = h[kind[1]], kind[2]
@@ -40,7 +41,7 @@ describe("localPort", function()
 
         it("can be used again once the socket is gone for " .. kind[1], function()
             h.close(h.open(type, "127.0.0.1", h.port[peer], nil, 0, nil, 23458))
-            h.pump(400) -- longer than TIME_WAIT
+            h.pump(1000) -- longer than TIME_WAIT, and the timer that looks after it
             h.open(type, "127.0.0.1", h.port[peer], nil, 0, nil, 23458)
         end)
     end

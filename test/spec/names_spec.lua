@@ -6,6 +6,7 @@ local sc = h.sc
 describe("a name", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     local function greeted(name, port)
         local id = h.open(h.TCP, name, port or h.port.greeter)

@@ -5,6 +5,7 @@ local sc = h.sc
 describe("a peer that closes", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("right after 200 KB is reported after all of them were read", function()
         for _, ending in ipairs { "fin", "close" } do

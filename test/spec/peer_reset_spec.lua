@@ -7,6 +7,7 @@ local sc = h.sc
 describe("a peer that resets", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("an idle connection is reported with a reason that says so", function()
         local id, tag = h.open_script "hold"

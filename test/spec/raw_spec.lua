@@ -28,6 +28,7 @@ end
 describe("a RAW socket", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     local function ping(id, number, payload)
         h.send(id, echo_request(number, payload))

@@ -5,9 +5,14 @@ local sc, rtos = h.sc, h.rtos
 describe("rtos.receive", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("is also called rtos.recv", function()
-        assert.equal(rtos.receive, rtos.recv)
+        rtos.timer_start(1, 10)
+        assert.equal(rtos.WAIT_MSG_TIMEOUT, (rtos.recv(1)))
+        local id, timer = rtos.recv(1000)
+        assert.equal(rtos.MSG_TIMER, id)
+        assert.equal(1, timer)
     end)
 
     it("gives WAIT_MSG_TIMEOUT when nothing came in time", function()

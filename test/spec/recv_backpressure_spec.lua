@@ -7,6 +7,7 @@ local SIZE = 8 * 1024 * 1024
 describe("a script that does not read", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("holds the peer back while 8 MB come, and loses nothing", function()
         local still_works = h.bystander()

@@ -5,6 +5,7 @@ local sc = h.sc
 describe("recvBufferLen", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     local SIZE = 1024 * 1024
 

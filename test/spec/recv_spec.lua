@@ -5,6 +5,7 @@ local sc = h.sc
 describe("received data", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("is announced with the length that sock_recv then returns, at most 2048", function()
         local id = h.open_script "send:20000"

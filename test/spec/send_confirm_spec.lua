@@ -5,6 +5,7 @@ local sc = h.sc
 describe("sock_send", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     it("returns 1, 0 and is confirmed once with its length", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.discard)

@@ -6,6 +6,7 @@ local sc = h.sc
 describe("sock_setopt", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     local SOCKET, TCP = sc.SOL_SOCKET, sc.IPPROTO_TCP
 

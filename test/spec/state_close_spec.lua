@@ -4,6 +4,7 @@ local h = require "test.support.helper"
 describe("lua_close", function()
     before_each(h.begin)
     after_each(h.finish)
+    teardown(h.finish_file)
 
     -- A script that leaves sockets behind in every state there is.
     local function mess()
@@ -12,11 +13,11 @@ describe("lua_close", function()
             local PORT = { echo = %d, silent = %d, refused = %d, closer = %d, udp = %d,
                 script = %d }
             local function wait(id, message)
-                repeat
+                while true do
                     local got = rtos.receive(5000)
                     assert(type(got) == "table", "nothing came")
-                until got.socket_index == id and got.id == message
-                return got
+                    if got.socket_index == id and got.id == message then return got end
+                end
             end
             local function open(type, port)
                 local id = assert(socketcore.sock_conn(type, "127.0.0.1", port))

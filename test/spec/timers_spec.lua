@@ -10,6 +10,7 @@ describe("timers", function()
         end
         h.finish()
     end)
+    teardown(h.finish_file)
 
     -- The timers that fire until nothing comes for `silence_ms`.
     local function fired(silence_ms)

@@ -1,6 +1,7 @@
 --- What the specs stand on: the two modules under test, the peer at the other end, waiting with an
 -- end, and two things that hold in every test: the order of messages that CONTRACT.md promises is
--- checked on each message that arrives, and `finish` finds every id free and lwIP's memory back.
+-- checked on each message that arrives, and `finish` finds every id free, `finish_file`
+-- finds lwIP's memory back.
 --
 -- A spec file begins with
 --
@@ -8,6 +9,7 @@
 --     describe("...", function()
 --         before_each(h.begin)
 --         after_each(h.finish)
+--         teardown(h.finish_file)
 --
 -- and calls `h.sc.sock_conn(...)` and so on: the functions of socketcore with the book-keeping that
 -- the checks need. `h.raw` is the module itself.
@@ -644,11 +646,12 @@ function h.open_script(script, ...)
     return id, tag
 end
 
---- Pushes the peer's end of a connection on.
+--- Pushes the peer's end of a connection on, once the peer has read the first line.
 function h.tell(tag, script)
+    h.wait_stat(tag, function() return true end, "the peer to know " .. tag)
     local line = h.ask(("do %s %s"):format(tag, script))
     if line ~= "ok" then
-        error("the peer has no open connection " .. tag, 2)
+        error("the peer's connection " .. tag .. " has ended", 2)
     end
 end
 
@@ -802,32 +805,29 @@ local function remove_files()
     store.files = nil
 end
 
---- after_each: closes what is open, then every id must be free, no message may come any more, and
--- lwIP's memory must be back where it was.
-function h.finish()
-    local shorter = {}
+local function default_options()
+    local options = {}
     for name, value in pairs(store.defaults) do
-        if name ~= "max_sockets" then
-            shorter[name] = value
-        end
+        options[name] = name ~= "max_sockets" and value or nil
     end
-    shorter.linger_ms = 300
-    socketcore.config(shorter)
+    return options
+end
+
+--- after_each: closes what is open, then every id must be free and no message may come any more.
+function h.finish()
+    local options = default_options()
+    options.linger_ms = 300
+    socketcore.config(options)
+    if store.control then
+        h.ask "closeall"
+    end
     local problems = close_all()
     local used = h.ids_in_use()
     if #used > 0 then
         problems[#problems + 1] = ("%d ids are still in use, the first is %d (%s)"):format(#used,
             used[1], socketcore.sock_info(used[1]).state)
     end
-    local function memory_is_back()
-        return rtos.memory() <= store.memory
-    end
     local ok, err = pcall(function()
-        if store.memory and not settle(memory_is_back, DEFAULT_WAIT / 3) then
-            local more = rtos.memory() - store.memory
-            problems[#problems + 1] = ("%d bytes of lwIP's memory did not come back"):format(more)
-            store.memory = rtos.memory() -- each leak is reported once
-        end
         while h.next(0) do end
     end)
     if not ok then
@@ -838,11 +838,20 @@ function h.finish()
             message.socket_index)
     end
     stray = {}
-    shorter.linger_ms = store.defaults.linger_ms
-    socketcore.config(shorter)
+    socketcore.config(default_options())
     remove_files()
     if #problems > 0 then
         error(table.concat(problems, "\n"), 0)
+    end
+end
+
+--- teardown of every spec that opens sockets: lwIP's memory must be back where it was.
+function h.finish_file()
+    local function memory_is_back()
+        return rtos.memory() <= store.memory
+    end
+    if store.memory and not settle(memory_is_back, DEFAULT_WAIT / 2) then
+        error(("%d bytes of lwIP's memory did not come back"):format(rtos.memory() - store.memory))
     end
 end
 

@@ -1,7 +1,7 @@
 /*
  * The other end of the specs' connections: one process, one poll loop, everything that a real
  * server cannot be asked to do. It prints one line of name=port pairs once it is ready and ends
- * with the process that started it, or on "quit".
+ * with the process that started it.
  *
  * On the TCP port `script` a client's first line says how this connection behaves: a tag and
  * actions, "t1 send:200000 fin". The ports echo, discard, closer, resetter and greeter have fixed
@@ -549,8 +549,11 @@ static void obey(FILE *to, char *line)
     } else if (strcmp(verb, "udp") == 0) {
         fprintf(to, "count=%llu bytes=%llu sizes=%s\n", sink.count, sink.bytes, sink.sizes);
         memset(&sink, 0, sizeof sink);
-    } else if (strcmp(verb, "quit") == 0) {
-        exit(0);
+    } else if (strcmp(verb, "closeall") == 0) {
+        for (struct connection *c = connections; c != NULL; c = c->next)
+            if (c->fd >= 0)
+                end_connection(c, OWN_CLOSE);
+        fprintf(to, "ok\n");
     } else {
         fprintf(to, "what?\n");
     }
