@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+#
+# The three-thread configuration of src/port/firmware on this machine: lwIP, mbedTLS and the core
+# once more, with the firmware's options. Included by the top CMakeLists.txt.
+
+if(NOT CMOCKA_LIBRARY)
+    find_path(CMOCKA_INCLUDE_DIR cmocka.h)
+    find_library(CMOCKA_LIBRARY cmocka)
+endif()
+if(NOT CMOCKA_INCLUDE_DIR OR NOT CMOCKA_LIBRARY)
+    return()
+endif()
+
+set(firmware_port "${CMAKE_SOURCE_DIR}/src/port/firmware")
+set(firmware_test "${CMAKE_SOURCE_DIR}/test/unit/firmware")
+
+add_library(mbedtls_firmware STATIC ${mbedtls_sources})
+target_include_directories(mbedtls_firmware SYSTEM PUBLIC "${MBEDTLS_DIR}/include")
+target_include_directories(mbedtls_firmware PUBLIC "${firmware_port}"
+    PRIVATE "${MBEDTLS_DIR}/library")
+target_compile_definitions(mbedtls_firmware PUBLIC "MBEDTLS_CONFIG_FILE=<mbedtls_config.h>")
+target_compile_options(mbedtls_firmware PRIVATE -w)
+
+# Two programs of the same tests: `pools` has the memory of the device, and shows what leaks from a
+# pool; `heap` has malloc, and shows what is used after it was freed.
+foreach(memory pools heap)
+    add_library(lwip_firmware_${memory} STATIC ${lwip_sources})
+    target_include_directories(lwip_firmware_${memory} SYSTEM PUBLIC "${LWIP_DIR}/src/include")
+    target_include_directories(lwip_firmware_${memory} PUBLIC "${firmware_test}")
+    target_compile_options(lwip_firmware_${memory} PRIVATE -w)
+    target_link_libraries(lwip_firmware_${memory} PUBLIC Threads::Threads)
+    if(memory STREQUAL heap)
+        target_compile_definitions(lwip_firmware_${memory} PUBLIC SC_TEST_HEAP)
+    endif()
+
+    add_library(sc_firmware_${memory} STATIC ${core_sources} "${firmware_port}/service.c")
+    target_include_directories(sc_firmware_${memory} PUBLIC "${CMAKE_SOURCE_DIR}/include"
+        "${CMAKE_SOURCE_DIR}/src")
+    target_link_libraries(sc_firmware_${memory} PUBLIC lwip_firmware_${memory} mbedtls_firmware)
+    add_own_warnings(sc_firmware_${memory})
+
+    add_executable(test_firmware_${memory} "${firmware_test}/test_firmware.c"
+        "${firmware_test}/sys_arch.c")
+    target_compile_definitions(test_firmware_${memory} PRIVATE _GNU_SOURCE)
+    target_include_directories(test_firmware_${memory} SYSTEM PRIVATE "${CMOCKA_INCLUDE_DIR}")
+    target_link_libraries(test_firmware_${memory} PRIVATE
+        "$<LINK_GROUP:RESCAN,sc_firmware_${memory},lwip_firmware_${memory},mbedtls_firmware>"
+        "${CMOCKA_LIBRARY}")
+    set_target_properties(test_firmware_${memory} PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/test")
+    add_own_warnings(test_firmware_${memory})
+    add_test(NAME test_firmware_${memory} COMMAND test_firmware_${memory})
+    set_tests_properties(test_firmware_${memory} PROPERTIES TIMEOUT 120)
+endforeach()
+
+# The example is documentation that compiles.
+add_library(sc_firmware_example OBJECT "${firmware_port}/post_example.c")
+target_include_directories(sc_firmware_example PRIVATE "${CMAKE_SOURCE_DIR}/include")
+target_include_directories(sc_firmware_example SYSTEM PRIVATE "${LUA_INCLUDE_DIR}")
+target_link_libraries(sc_firmware_example PRIVATE lwip_firmware_pools)
+add_own_warnings(sc_firmware_example)
