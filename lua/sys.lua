@@ -206,7 +206,7 @@ local function has_arguments(timer, n, ...)
     if timer.n ~= n then
         return false
     end
-    for i = 1, n do
+    for i = 2, n do -- the first one is the chain's key
         if not rawequal(timer[i], (select(i, ...))) then
             return false
         end
@@ -214,13 +214,9 @@ local function has_arguments(timer, n, ...)
     return true
 end
 
-local function find_timer(fn, ...)
+local function find_timer(fn, key, n, ...)
     local chains = timers_of[fn]
-    if not chains then
-        return nil
-    end
-    local n = select("#", ...)
-    local timer = chains[chain_key(n, (...))]
+    local timer = chains and chains[key]
     while timer and not has_arguments(timer, n, ...) do
         timer = timer.next
     end
@@ -228,15 +224,17 @@ local function find_timer(fn, ...)
 end
 
 local function start_timer(fn, ms, period, ...)
-    local timer = find_timer(fn, ...)
-    if timer then
-        stop_timer(timer)
-    end
     local n = select("#", ...)
-    timer = { fn = fn, n = n, key = chain_key(n, (...)), period = period, ... }
-    if period then
-        timer.due = rtos.tick() + ms * TICKS_PER_MS
+    local key = chain_key(n, (...))
+    local running_one = find_timer(fn, key, n, ...)
+    if running_one then
+        stop_timer(running_one)
     end
+    local timer = {
+        fn = fn, n = n, key = key, period = period, id = 0, next = nil,
+        due = period and rtos.tick() + ms * TICKS_PER_MS,
+        ...,
+    }
     timer.id = arm(timer, ms)
     link_timer(timer)
     return timer.id
@@ -312,7 +310,8 @@ end
 
 local function timer_of(what, ...)
     if type(what) ~= "number" then
-        return find_timer(what, ...)
+        local n = select("#", ...)
+        return find_timer(what, chain_key(n, (...)), n, ...)
     end
     local entry = timers[what]
     return type(entry) == "table" and entry or nil

@@ -16,7 +16,7 @@ local MODULES = { "sys", "socket", "log", "link" }
 local function new_rtos(core)
     local rtos = {
         INF_TIMEOUT = -1, WAIT_MSG_TIMEOUT = 1, MSG_TIMER = 2, MSG_UART_RXDATA = 3,
-        MSG_PDP_DEACT_IND = 4,
+        MSG_PDP_DEACT_IND = 4, MSG_PDP_ACT_CNF = 5,
         MSG_SOCK_CONN_CNF = 40, MSG_SOCK_SEND_CNF = 41, MSG_SOCK_RECV_IND = 42,
         MSG_SOCK_CLOSE_IND = 43, MSG_SOCK_CLOSE_CNF = 44,
     }
