@@ -79,12 +79,15 @@ describe("socketcore.config", function()
         h.wait_for(before + 4, h.CLOSE_CNF)
         assert.equal(1, #h.take_stray())
         assert.equal(0, sc.sock_close(before + 5))
+        h.note_memory()
     end)
 
     it("keeps open sockets when max_sockets grows", function()
         local still_works = h.bystander()
         sc.config { max_sockets = sc.config().max_sockets + 1 }
         still_works()
+        h.finish()
+        h.note_memory()
     end)
 
     it("takes an empty table", function()

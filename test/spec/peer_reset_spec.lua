@@ -17,7 +17,7 @@ describe("a peer that resets", function()
         assert.equal(sc.ERR_ERST, message.error)
         assert.matches("reset", message.reason)
         h.expect_silence(150)
-        assert.equal("CONN_CNF SEND_CNF CLOSE_IND", h.history(id))
+        assert.equal("CONN_CNF SEND_CNF CLOSE_IND!", h.history(id))
         assert.equal(message.reason, sc.sock_info(id).reason)
     end)
 
@@ -65,15 +65,16 @@ describe("a peer that resets", function()
     end)
 
     it("leaves data that came before it readable", function()
-        local id, tag = h.open_script "send:100000 hold"
+        -- Not more than a window without scaling: the rest would be lost in the NAT.
+        local id, tag = h.open_script "send:50000 hold"
         h.wait_for(id, h.RECV_IND)
-        h.wait_stat(tag, function(s) return s.tx >= 100000 end)
+        h.wait_stat(tag, function(s) return s.tx >= 50000 end)
         h.pump(100)
         h.tell(tag, "rst")
         h.pump(200)
         assert.equal(0, h.count(id, "CLOSE_IND"))
         local first = sc.sock_recv(id, 2048)
-        h.read_pattern(id, 100000 - #first, #first)
+        h.read_pattern(id, 50000 - #first, #first)
         h.wait_for(id, h.CLOSE_IND)
     end)
 

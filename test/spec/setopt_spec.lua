@@ -93,6 +93,7 @@ describe("sock_setopt", function()
         local port = h.free_port()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo, nil, nil, nil, port)
         h.close(id)
+        h.pump(100) -- until the peer has closed too: the port is left in TIME_WAIT
         local again = sc.sock_conn(h.TCP, "127.0.0.1", h.port.discard, nil, nil, nil, port)
         assert(again)
         assert.equal(0, sc.sock_setopt(again, SOCKET, sc.SO_REUSEADDR, 1))

@@ -71,6 +71,7 @@ end
 -- Per id: what the script did and what came. `history` is the list of messages as text.
 local books = {}
 local stray = {} -- messages for ids without a book
+local waiting = {} -- messages that came while something else was waited for, in their order
 
 local names = {}
 for _, name in ipairs { "CONN_CNF", "SEND_CNF", "RECV_IND", "CLOSE_IND", "CLOSE_CNF" } do
@@ -237,6 +238,11 @@ function sc.sock_destroy(id)
         expect(book.counts.CLOSE_CNF == book.closes or book.allow_early_destroy, book,
             "destroyed with a CLOSE_CNF to come")
         books[id] = nil
+        for i = #waiting, 1, -1 do
+            if waiting[i].socket_index == id then
+                table.remove(waiting, i)
+            end
+        end
     end
     return ok
 end
@@ -257,8 +263,6 @@ function h.allow_early_destroy(id)
 end
 
 ------------------------------------------------------------------------------------------- waiting
-
-local waiting = {} -- messages that came while something else was waited for, in their order
 
 --- The next message or nil. A timer is `{ timer = id }`.
 function h.next(timeout_ms)
@@ -747,14 +751,7 @@ local function warm_up()
             h.close(id)
         end
     end
-    if rtos.memory then
-        local least = rtos.memory()
-        settle(function()
-            least = math.min(least, rtos.memory())
-            return false
-        end, 500)
-        store.memory = least
-    end
+    h.note_memory()
 end
 
 --- before_each of every spec that opens sockets.
@@ -850,8 +847,20 @@ function h.finish_file()
     local function memory_is_back()
         return rtos.memory() <= store.memory
     end
-    if store.memory and not settle(memory_is_back, DEFAULT_WAIT / 2) then
+    if store.memory and not settle(memory_is_back, 2 * DEFAULT_WAIT) then
         error(("%d bytes of lwIP's memory did not come back"):format(rtos.memory() - store.memory))
+    end
+end
+
+--- For a test that has lwIP keep more for good: what is in use now is what later tests come back to.
+function h.note_memory()
+    local least = rtos.memory and rtos.memory()
+    if least then
+        settle(function()
+            least = math.min(least, rtos.memory())
+            return false
+        end, 1000)
+        store.memory = least
     end
 end
 
