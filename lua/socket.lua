@@ -39,10 +39,9 @@ local CHUNK_COST = 64 -- what a chunk of data counts for besides its bytes
 local clients = {}
 local connected_count = 0
 
---- @type client
---
--- Fields to read: `id` (nil without a socket), `connected`, `error` ("CLOSED", "IP_ERROR_IND" or
--- nil), `protocol`, `address`, `port`.
+--- What `tcp` and `udp` return. Fields to read: `id` (nil without a socket), `connected`, `error`
+-- ("CLOSED", "IP_ERROR_IND" or nil), `protocol`, `address`, `port`.
+-- @type client
 local client = {}
 client.__index = client
 
@@ -577,7 +576,6 @@ function client:close()
 end
 
 --- @section end
-
 -- Messages ------------------------------------------------------------------------------------
 
 local function client_of(message)
