@@ -320,7 +320,6 @@ static const struct constant constants[] = {
 
 static const luaL_Reg functions[] = {
     { "receive", receive },
-    { "recv", receive },
     { "timer_start", timer_start },
     { "timer_stop", timer_stop },
     { "sleep", sleep_ms },
@@ -411,6 +410,8 @@ int luaopen_rtos(lua_State *L)
         lua_pushcfunction(L, functions[i].func);
         lua_setfield(L, -2, functions[i].name);
     }
+    lua_getfield(L, -1, "receive");
+    lua_setfield(L, -2, "recv");
     lua_pushnumber(L, (lua_Number)sc_host_clock());
     lua_pushcclosure(L, tick, 1);
     lua_setfield(L, -2, "tick");

@@ -10,9 +10,9 @@
 #include "lwip/sys.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -369,34 +369,45 @@ void sys_init(void)
 {
 }
 
-/* ---- memory: malloc, counted ---- */
+/* ---- memory: malloc, counted to the byte (malloc_usable_size differs from call to call) ---- */
+
+union memory_header {
+    size_t size;
+    max_align_t alignment;
+};
 
 static atomic_size_t memory_used;
 
+static void *count_memory(union memory_header *header, size_t size)
+{
+    if (!header)
+        return NULL;
+    header->size = size;
+    atomic_fetch_add_explicit(&memory_used, size, memory_order_relaxed);
+    return header + 1;
+}
+
 void *sc_lwip_malloc(size_t size)
 {
-    void *memory = malloc(size);
-
-    if (memory)
-        atomic_fetch_add_explicit(&memory_used, malloc_usable_size(memory), memory_order_relaxed);
-    return memory;
+    if (size > SIZE_MAX - sizeof(union memory_header))
+        return NULL;
+    return count_memory(malloc(sizeof(union memory_header) + size), size);
 }
 
 void *sc_lwip_calloc(size_t count, size_t size)
 {
-    void *memory = calloc(count, size);
-
-    if (memory)
-        atomic_fetch_add_explicit(&memory_used, malloc_usable_size(memory), memory_order_relaxed);
-    return memory;
+    if (size && count > (SIZE_MAX - sizeof(union memory_header)) / size)
+        return NULL;
+    return count_memory(calloc(1, sizeof(union memory_header) + count * size), count * size);
 }
 
 void sc_lwip_free(void *memory)
 {
     if (!memory)
         return;
-    atomic_fetch_sub_explicit(&memory_used, malloc_usable_size(memory), memory_order_relaxed);
-    free(memory);
+    union memory_header *header = (union memory_header *)memory - 1;
+    atomic_fetch_sub_explicit(&memory_used, header->size, memory_order_relaxed);
+    free(header);
 }
 
 size_t sc_host_memory(void)
