@@ -45,7 +45,7 @@ local connected_count = 0
 local client = {}
 client.__index = client
 
--- Waiting -------------------------------------------------------------------------------------
+-- Waiting.
 
 -- Ends the client's wait: it returns `outcome` and the values.
 local function wake(self, outcome, value)
@@ -99,7 +99,7 @@ local function owned(self, method)
     return false
 end
 
--- State ---------------------------------------------------------------------------------------
+-- State.
 
 local function set_connected(self, connected)
     if self.connected == connected then
@@ -147,7 +147,7 @@ local function close_socket(self)
     release(self)
 end
 
--- Received data -------------------------------------------------------------------------------
+-- Received data.
 
 local function store(self, data)
     self.last = self.last + 1
@@ -191,7 +191,7 @@ local function take(self)
     return self.type == UDP and take_datagram(self) or take_stream(self)
 end
 
--- Topics that end a recv ----------------------------------------------------------------------
+-- Topics that end a recv.
 
 -- A topic is subscribed from the first recv that names it to close(); what is published while no
 -- recv waits for it is kept for the next one.
@@ -226,7 +226,7 @@ local function forget_topics(self)
     self.topics = {}
 end
 
--- Certificates --------------------------------------------------------------------------------
+-- Certificates.
 
 -- Where a certificate file may be. On a device files lie in /lua/; on the host beside the script.
 local function places_of(name)
@@ -277,7 +277,7 @@ local function load_certificates(self)
     return cert
 end
 
--- Sending -------------------------------------------------------------------------------------
+-- Sending.
 
 -- Sends at most one piece and waits for its confirmation. SEND_CNFs come in the order of the
 -- sends, and also for a refused one: counting tells them apart when a wait has run out of time.
@@ -354,7 +354,7 @@ local function drop_queue(self)
     self.queue, self.queue_first, self.queue_last = {}, 1, 0
 end
 
--- Methods -------------------------------------------------------------------------------------
+-- Methods.
 
 --- Connects. The client belongs to the calling task from here on. A client that still has a
 -- socket closes it first.
@@ -576,7 +576,7 @@ function client:close()
 end
 
 --- @section end
--- Messages ------------------------------------------------------------------------------------
+-- Messages.
 
 local function client_of(message)
     local self = clients[message.socket_index]
@@ -670,7 +670,9 @@ sys.subscribe("IP_ERROR_IND", function()
     end
 end)
 
--- Clients -------------------------------------------------------------------------------------
+-- Clients.
+
+--- @section end
 
 local function new_client(kind, protocol, cert, coreExt)
     local co, is_main = running()

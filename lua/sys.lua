@@ -24,7 +24,7 @@ local RTOS_TIMER_MAX = 126322567 -- ms, the longest time that rtos.timer_start t
 local TIMER_ID_MAX = 0x7FFFFFFF
 local FIRST_TIMER_ID = 0x10000 -- scripts that call rtos.timer_start themselves use small ids
 
--- Calls ---------------------------------------------------------------------------------------
+-- Calls.
 
 local function bad_argument(n, name, expected, got, level)
     error(string.format("bad argument #%d to '%s' (%s expected, got %s)", n, name, expected,
@@ -64,7 +64,7 @@ else
     end
 end
 
--- Tasks ---------------------------------------------------------------------------------------
+-- Tasks.
 
 local tasks = setmetatable({}, { __mode = "k" })
 
@@ -111,7 +111,7 @@ function sys.taskInit(fn, ...)
     return co
 end
 
--- Timers --------------------------------------------------------------------------------------
+-- Timers.
 
 -- Every armed timer by id: the task that waits, or the table of a timerStart.
 local timers = {}
@@ -347,7 +347,7 @@ function sys.timerIsActive(what, ...)
     return timer_of(what, ...) ~= nil
 end
 
--- Published messages --------------------------------------------------------------------------
+-- Published messages.
 
 -- A message is { topic, ..., n = count }. They wait in `queue` from `head` to `tail`.
 local queue, head, tail = {}, 1, 0
@@ -481,7 +481,7 @@ function sys.unsubscribe(topic, receiver)
     remove_receiver(topic, receiver)
 end
 
--- Waiting -------------------------------------------------------------------------------------
+-- Waiting.
 
 local function end_wait(id, ...)
     if timers[id] then
@@ -550,7 +550,7 @@ function sys.waitUntilExt(topic, ms)
     return message_or_false(wait_for_topic("waitUntilExt", topic, ms))
 end
 
--- The loop ------------------------------------------------------------------------------------
+-- The loop.
 
 local handlers = {}
 
