@@ -575,7 +575,6 @@ function client:close()
     return true
 end
 
---- @section end
 -- Messages.
 
 local function client_of(message)
