@@ -401,30 +401,49 @@ static enum sc_error read_piece(struct sc_channel *channel, struct pbuf **out)
     return explain(t);
 }
 
+/* How much more the peer may send by what it was told last. Core lock held. */
+static tcpwnd_size_t announced_window(const struct tcp_pcb *pcb)
+{
+    return (tcpwnd_size_t)(pcb->rcv_ann_right_edge - pcb->rcv_nxt);
+}
+
 /* tcp_update_rcv_ann_wnd (core/tcp.c) announces a larger window only once it has grown by an MSS,
  * which a window that is smaller than that never does: the peer would wait for ever. */
-static void announce_small_window(struct sc_tcp_channel *t)
+static void announce_small_window(struct sc_tcp_channel *t, struct tcp_pcb *pcb)
 {
-    LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
-    if (pcb) {
-        tcpwnd_size_t announced = (tcpwnd_size_t)(pcb->rcv_ann_right_edge - pcb->rcv_nxt);
-        if (pcb->rcv_wnd >= announced + t->window / 2) {
-            pcb->rcv_ann_wnd = pcb->rcv_wnd;
-            tcp_ack_now(pcb);
-            tcp_output(pcb);
-        }
-    }
-    UNLOCK_TCPIP_CORE();
+    if (t->window >= 2 * TCP_MSS || pcb->rcv_wnd < announced_window(pcb) + t->window / 2)
+        return;
+    pcb->rcv_ann_wnd = pcb->rcv_wnd;
+    tcp_ack_now(pcb);
+    tcp_output(pcb);
+}
+
+/* tcp_receive (core/tcp_in.c) drops a FIN that meets a closed window, and the peer repeats it after
+ * its time-out only; libslirp takes 6 s. Three ACKs that say the same have it repeated at once, and
+ * mean nothing to a peer that has nothing outstanding. */
+static void ask_for_dropped_fin(struct tcp_pcb *pcb)
+{
+    for (int i = 0; i < 3; i++)
+        tcp_send_empty_ack(pcb);
 }
 
 static void open_window(struct sc_channel *channel, size_t length)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
-    netconn_tcp_recvd(t->conn, length);
-    if (t->window < 2 * TCP_MSS)
-        announce_small_window(t);
+    LOCK_TCPIP_CORE();
+    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+    if (pcb) {
+        bool was_closed = announced_window(pcb) == 0;
+        for (size_t left = length, part; left; left -= part) {
+            part = LWIP_MIN(left, 0xffff);
+            tcp_recved(pcb, (u16_t)part);
+        }
+        announce_small_window(t, pcb);
+        if (was_closed && announced_window(pcb))
+            ask_for_dropped_fin(pcb);
+    }
+    UNLOCK_TCPIP_CORE();
 }
 
 static enum sc_error check_alive(struct sc_channel *channel)
