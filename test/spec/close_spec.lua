@@ -10,6 +10,7 @@ describe("sock_close", function()
     -- Closes and expects one CLOSE_CNF, nothing after it, and an id that can be freed.
     local function close_once(id, within_ms)
         local start = h.now()
+        h.forget(id)
         assert.equal(1, sc.sock_close(id))
         local message = h.wait_for(id, h.CLOSE_CNF)
         assert.equal(0, message.result)

@@ -115,7 +115,8 @@ describe("rtos.receive", function()
     -- returns its output, its exit status and how long it took to end, in ms.
     local function interrupt(text)
         local script, log = h.file(text), h.file ""
-        local command = [[%s %s >%s 2>&1 & child=$!
+        -- The shell has its background processes ignore Ctrl-C.
+        local command = [[env --default-signal=INT %s %s >%s 2>&1 & child=$!
             until grep -q ready %s; do sleep 0.02; done
             sleep 0.1; kill -INT $child
             (sleep 10; kill -KILL $child 2>/dev/null) & killer=$!

@@ -238,11 +238,7 @@ function sc.sock_destroy(id)
         expect(book.counts.CLOSE_CNF == book.closes or book.allow_early_destroy, book,
             "destroyed with a CLOSE_CNF to come")
         books[id] = nil
-        for i = #waiting, 1, -1 do
-            if waiting[i].socket_index == id then
-                table.remove(waiting, i)
-            end
-        end
+        h.forget(id)
     end
     return ok
 end
@@ -347,6 +343,15 @@ function h.expect_silence(ms, id)
         end
         left = (deadline - h.now()) * 1000
     until left <= 0
+end
+
+--- Forgets messages of a socket that came while something else was waited for.
+function h.forget(id)
+    for i = #waiting, 1, -1 do
+        if waiting[i].socket_index == id then
+            table.remove(waiting, i)
+        end
+    end
 end
 
 --- Lets the engine run for `ms` and takes what comes.
