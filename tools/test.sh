@@ -26,7 +26,7 @@ note()
 run_unit_tests()
 {
     in_suite ctest --test-dir "$root/build/$suite" --output-on-failure --timeout 120 \
-        ${filter:+-R "$filter"} > "$SC_WORK/ctest" 2>&1 || true
+        -j "$jobs" ${filter:+-R "$filter"} > "$SC_WORK/ctest" 2>&1 || true
     counts=$(sed -n 's/^[0-9]*% tests passed, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' \
         "$SC_WORK/ctest")
     if [ -z "$counts" ]; then
@@ -142,7 +142,7 @@ run_specs()
         SC_FOREGROUND=--foreground
     fi
     export SC_FOREGROUND
-    xargs -0 -n 1 -P "${SC_TEST_JOBS:-$(nproc)}" sh "$root/tools/test.sh" --spec "$suite" \
+    xargs -0 -n 1 -P "$jobs" sh "$root/tools/test.sh" --spec "$suite" \
         < "$SC_WORK/specs"
 }
 
@@ -154,6 +154,7 @@ fi
 
 suite=$1
 filter=${2:-}
+jobs=${SC_TEST_JOBS:-$(nproc)}
 SC_WORK=$(mktemp -d)
 export SC_WORK
 trap 'rm -rf "$SC_WORK"' EXIT
