@@ -239,24 +239,30 @@ static int get_events(int place, void *unused)
     return events;
 }
 
+static void bring_forward(uint64_t *at, uint64_t limit)
+{
+    if (limit < *at)
+        *at = limit;
+}
+
 static void watch(uint64_t now, uint64_t *until)
 {
     uint32_t timeout_ms = UINT32_MAX;
 
     slirp_pollfds_fill(slirp, &timeout_ms, add_descriptor, NULL);
-    dispatch_at = now + (uint64_t)timeout_ms * 1000;
-    if (next_timer() < dispatch_at)
-        dispatch_at = next_timer();
-    if (dispatch_at < *until)
-        *until = dispatch_at;
+    /* slirp counts from each call anew: an earlier wish stands until it was fulfilled. */
+    bring_forward(&dispatch_at, now + (uint64_t)timeout_ms * 1000);
+    bring_forward(until, dispatch_at);
+    bring_forward(until, next_timer());
 }
 
 static void dispatch(uint64_t now, int ready)
 {
+    fire_timers(now);
     if (ready == 0 && now < dispatch_at)
         return;
+    dispatch_at = SC_NEVER;
     slirp_pollfds_poll(slirp, ready < 0, get_events, NULL);
-    fire_timers(now);
 }
 
 /* ---- what else slirp wants ---- */
