@@ -38,6 +38,15 @@ static void add_found(void *context, const ip_addr_t *address)
     add(context, address);
 }
 
+/* With the core lock: a zone ("fe80::1%en0") is looked up among the interfaces. */
+static bool parse_address(const char *text, ip_addr_t *address)
+{
+    LOCK_TCPIP_CORE();
+    bool is_address = ipaddr_aton(text, address);
+    UNLOCK_TCPIP_CORE();
+    return is_address;
+}
+
 /* An IP literal, IPv6 also in brackets. */
 static bool parse_literal(const char *host, ip_addr_t *address)
 {
@@ -45,12 +54,12 @@ static bool parse_literal(const char *host, ip_addr_t *address)
     size_t length = strlen(host);
 
     if (length < 2 || host[0] != '[' || host[length - 1] != ']')
-        return ipaddr_aton(host, address);
+        return parse_address(host, address);
     if (length - 2 >= sizeof(bare))
         return false;
     memcpy(bare, host + 1, length - 2);
     bare[length - 2] = '\0';
-    return ipaddr_aton(bare, address) && IP_IS_V6(address);
+    return parse_address(bare, address) && IP_IS_V6(address);
 }
 
 #if DNS_LOCAL_HOSTLIST
