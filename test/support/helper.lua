@@ -857,7 +857,7 @@ function h.finish_file()
     end
 end
 
---- For a test that has lwIP keep more for good: what is in use now is what later tests come back to.
+--- For a test that has lwIP keep more for good: later tests come back to what is in use now.
 function h.note_memory()
     local least = rtos.memory and rtos.memory()
     if least then
