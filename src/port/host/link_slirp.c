@@ -281,8 +281,8 @@ static void note_error(const char *message, void *unused)
 
 static void note_descriptor(int fd, void *unused)
 {
-    (void)fd;
     (void)unused;
+    sc_poll_forget(fd);
     sc_pump_kick();
 }
 

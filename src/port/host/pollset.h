@@ -1,6 +1,8 @@
 /*
  * The set of file descriptors that the pump sleeps on. Filled anew before each wait, because
- * libslirp wants it so; whatever makes that cheap belongs in pollset.c. Used by the thread that pumps.
+ * libslirp wants it so: sc_poll_clear, sc_poll_add for each, sc_poll_prepare, sc_poll_wait,
+ * sc_poll_finish, sc_poll_events. Used by the thread that pumps; all but the wait under lwIP's core
+ * lock, because the other thread may open and close descriptors meanwhile (sc_poll_forget).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -16,9 +18,17 @@ void sc_poll_clear(void);
 /* Adds `fd` with POLLIN, POLLOUT ...; returns its place, or -1 without memory. */
 int sc_poll_add(int fd, short events);
 
-/* Waits until one is ready or `now` has become `until`. Returns how many are ready, or -1 and
- * errno. */
+/* `fd` was opened or is about to be closed: what was known about that number is no longer so. */
+void sc_poll_forget(int fd);
+
+/* The set is complete. */
+void sc_poll_prepare(void);
+
+/* Waits until one is ready or `now` has become `until`. Negative and errno when the wait failed. */
 int sc_poll_wait(uint64_t now, uint64_t until);
+
+/* Returns how many are ready, or a negative number when the wait failed. */
+int sc_poll_finish(void);
 
 /* What the last wait found at `place`. */
 short sc_poll_events(int place);

@@ -13,7 +13,6 @@
 #include "lwip/tcpip.h"
 #include "lwip/timeouts.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -126,54 +125,67 @@ static bool must_stay_awake(bool is_script)
            (!is_script && (atomic_load(&script_is_inside) || atomic_load(&is_ending)));
 }
 
+/* Fills the poll set and brings *until forward to when something has to be done. */
+static int watch(uint64_t now, uint64_t *until)
+{
+    sc_poll_clear();
+    int wake_place = sc_poll_add(wake_fd, POLLIN);
+    if (is_running) {
+        sc_names_refresh(now);
+        uint64_t sleep_ms = sys_timeouts_sleeptime();
+        if (sleep_ms != SYS_TIMEOUTS_SLEEPTIME_INFINITE && now + sleep_ms * 1000 < *until)
+            *until = now + sleep_ms * 1000;
+        sc_net_watch(now, until);
+        if (engine_at < *until)
+            *until = engine_at;
+    }
+    sc_poll_prepare();
+    return wake_place;
+}
+
+/* Takes in what the wait has found. */
+static void dispatch(uint64_t now, int wake_place)
+{
+    int ready = sc_poll_finish();
+
+    if (sc_poll_events(wake_place)) {
+        swallow_kick();
+        ready--;
+    }
+    if (is_running) {
+        sc_net_dispatch(now, ready);
+        sys_check_timeouts();
+    }
+}
+
 /* Sleeps until `until` at the latest, and takes in what the network has then. `until` <= `now` only
- * has a look. False when a signal ended the sleep. */
-static bool take_input(uint64_t now, uint64_t until, bool is_script)
+ * has a look. */
+static void take_input(uint64_t now, uint64_t until, bool is_script)
 {
     uint64_t started = now;
     bool is_look = until <= now;
 
     if (until > now + SLEEP_MAX_US)
         until = now + SLEEP_MAX_US;
-    sc_poll_clear();
-    int wake_place = sc_poll_add(wake_fd, POLLIN);
-    if (is_running) {
-        LOCK_TCPIP_CORE();
-        sc_names_refresh(now);
-        uint64_t timers_at = sys_timeouts_sleeptime();
-        timers_at = timers_at == SYS_TIMEOUTS_SLEEPTIME_INFINITE ? SC_NEVER : now + timers_at * 1000;
-        if (timers_at < until)
-            until = timers_at;
-        sc_net_watch(now, &until);
-        UNLOCK_TCPIP_CORE();
-        if (engine_at < until)
-            until = engine_at;
-    }
+    LOCK_TCPIP_CORE();
+    int wake_place = watch(now, &until);
+    UNLOCK_TCPIP_CORE();
     if (!is_look) {
         atomic_store(&is_asleep, true);
         if (must_stay_awake(is_script))
             until = now;
     }
-    int ready = sc_poll_wait(now, until);
-    bool was_interrupted = ready < 0 && errno == EINTR;
+    sc_poll_wait(now, until);
     atomic_store(&is_asleep, false);
-    if (sc_poll_events(wake_place)) {
-        swallow_kick();
-        ready--;
-    }
     now = sc_host_now();
-    if (is_running) {
-        LOCK_TCPIP_CORE();
-        sc_net_dispatch(now, ready);
-        sys_check_timeouts();
-        UNLOCK_TCPIP_CORE();
-        now = sc_host_now();
-    }
+    LOCK_TCPIP_CORE();
+    dispatch(now, wake_place);
+    UNLOCK_TCPIP_CORE();
+    now = sc_host_now();
     /* A look that is dear (many descriptors) is rarer, so that it never takes most of the time. */
     io_at = now + IO_INTERVAL_US;
     if (is_look && io_at < now + 8 * (now - started))
         io_at = now + 8 * (now - started);
-    return !was_interrupted;
 }
 
 /* ---- the stand-in ---- */
