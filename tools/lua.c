@@ -1,17 +1,37 @@
 /*
  * A Lua interpreter for the sanitizer builds: `lua FILE [args]`, nothing else. It does what
- * Debian's does for the tests, and ends with lua_close so that leaks show.
+ * Debian's does for the tests, Ctrl-C included, and ends with lua_close so that leaks show.
  *
  * SPDX-License-Identifier: MIT
  */
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+static lua_State *interrupted_state;
+
+static void raise_interrupted(lua_State *L, lua_Debug *activation)
+{
+    (void)activation;
+    lua_sethook(L, NULL, 0, 0);
+    luaL_error(L, "interrupted!");
+}
+
+/* As in lua.c: setting a hook is all that a signal handler may do to a state. */
+static void on_interrupt(int number)
+{
+    signal(number, SIG_DFL);
+    lua_sethook(interrupted_state, raise_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT,
+                1);
+}
+
 static int add_traceback(lua_State *L)
 {
+    if (!lua_isstring(L, 1))
+        return 1;
     lua_getglobal(L, "debug");
     lua_getfield(L, -1, "traceback");
     lua_pushvalue(L, 1);
@@ -54,6 +74,8 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     luaL_openlibs(L);
     set_arg(L, argc, argv);
+    interrupted_state = L;
+    signal(SIGINT, on_interrupt);
     failed = run_file(L, argc, argv);
     if (failed) {
         const char *message = lua_tostring(L, -1);
