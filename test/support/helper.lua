@@ -687,12 +687,25 @@ local function interpreter()
 end
 h.interpreter = interpreter()
 
+--- Writes a file.
+function h.write_file(name, text)
+    local file = assert(io.open(name, "wb"))
+    file:write(text)
+    file:close()
+end
+
+--- A new, empty directory; the caller removes it.
+function h.directory()
+    local out = assert(io.popen "mktemp -d")
+    local name = assert(out:read "*l")
+    out:close()
+    return name
+end
+
 --- Writes `text` to a file that is gone after the test. Returns its name.
 function h.file(text)
     local name = os.tmpname()
-    local file = assert(io.open(name, "w"))
-    file:write(text)
-    file:close()
+    h.write_file(name, text)
     store.files = store.files or {}
     table.insert(store.files, name)
     return name
