@@ -23,6 +23,9 @@ describe("a peer that does not read", function()
     end
 
     it("for 3 s gets 4 MB all the same, and memory stays bounded meanwhile", function()
+        if not h.netns then
+            return pending "needs a network namespace, where the kernel's buffers are small"
+        end
         local still_works = h.bystander()
         local id, tag = h.open_script "rcvbuf:65536 noread wait:3000 doread"
         local start, total, sent, confirmed = h.now(), 4 * MEGABYTE, 0, 0
