@@ -76,21 +76,25 @@ uint32_t sc_announce_refused(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
 
-    while (refused_first) {
+    for (;;) {
         SYS_ARCH_PROTECT(level);
         struct sc_socket *s = refused_first;
+        if (s) {
+            refused_first = s->next_refused;
+            if (!refused_first)
+                refused_end = &refused_first;
+            s->is_refused = false;
+            /* Before the post: the script thread may take it out of the queue at once. */
+            s->is_queued = true;
+        }
         SYS_ARCH_UNPROTECT(level);
-        if (!sc_port_post(s->id))
+        if (!s)
+            return SC_FOREVER;
+        if (!sc_port_post(s->id)) {
+            push_refused(s);
             return RETRY_MS;
-        SYS_ARCH_PROTECT(level);
-        refused_first = s->next_refused;
-        if (!refused_first)
-            refused_end = &refused_first;
-        s->is_refused = false;
-        s->is_queued = true;
-        SYS_ARCH_UNPROTECT(level);
+        }
     }
-    return SC_FOREVER;
 }
 
 void sc_announce_stop(void)

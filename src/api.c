@@ -15,6 +15,7 @@
 #include "lwip/mem.h"
 #include "lwip/pbuf.h"
 #include "lwip/sys.h"
+#include "lwip/tcpip.h"
 
 #include <string.h>
 
@@ -70,6 +71,7 @@ static struct sc_socket **table;
 static size_t table_size;
 static size_t lowest_free; /* no id below it is free */
 static size_t used_count;
+static uint16_t last_generation; /* goes on after a stop: lookups outlive it */
 
 /* lwIP's mem_free takes no NULL. */
 static void free_memory(void *memory)
@@ -179,7 +181,7 @@ static void free_socket(struct sc_socket *s)
     s->options = (struct sc_options){ 0 };
     s->local = (struct sc_endpoint){ 0 };
     s->remote = (struct sc_endpoint){ 0 };
-    s->generation++;
+    s->generation = 0;
     s->state = SC_STATE_FREE;
     SYS_ARCH_UNPROTECT(level);
     s->connect_reason = NULL;
@@ -258,8 +260,11 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
         s->recv_buffer = RECV_BUFFER_MIN;
     s->opened_at = sc_engine_now();
     s->deadline = s->opened_at + config.connect_timeout_ms;
-    sc_resolve_start(&s->resolve, host, &s->task, s->id, s->generation);
+    if (++last_generation == 0)
+        last_generation = 1;
+    sc_resolve_start(&s->resolve, host, &s->task, s->id, last_generation);
     SYS_ARCH_PROTECT(level);
+    s->generation = last_generation;
     s->state = SC_STATE_RESOLVING;
     SYS_ARCH_UNPROTECT(level);
     sc_task_wake(&s->task, SC_WAKE_OPEN);
@@ -678,6 +683,9 @@ void sc_stop(void)
     sc_tcp_abort_lingering();
     sc_engine_stop();
     sc_announce_stop();
+    /* A lookup's answer comes with the core lock held (resolve.c). */
+    LOCK_TCPIP_CORE();
     free_rows();
+    UNLOCK_TCPIP_CORE();
     sc_port_stop();
 }

@@ -180,9 +180,12 @@ static void enter_connected(struct sc_socket *s)
     s->remote = remote;
     s->state = SC_STATE_CONNECTED;
     s->was_connected = true;
-    s->pending |= SC_PENDING_CONN_CNF;
+    if (!s->close_requested)
+        s->pending |= SC_PENDING_CONN_CNF;
     SYS_ARCH_UNPROTECT(level);
     sc_announce(s);
+    /* What the peer has sent meanwhile may have come with the same wake-up. */
+    sc_task_wake(&s->task, SC_WAKE_NET);
 }
 
 /* The largest datagram that fits into one IP packet to `address`. */
@@ -743,8 +746,8 @@ void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address)
     if (!s)
         return;
     SYS_ARCH_PROTECT(level);
-    is_awaited = s->generation == generation && s->state == SC_STATE_RESOLVING &&
-                 s->resolve.is_asking && !s->resolve.is_answered;
+    is_awaited =
+        s->generation == generation && s->resolve.is_asking && !s->resolve.is_answered;
     if (is_awaited)
         sc_resolve_answer(&s->resolve, address);
     SYS_ARCH_UNPROTECT(level);

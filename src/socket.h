@@ -65,7 +65,7 @@ struct sc_socket {
 
     /* Shared. */
     enum sc_state state;     /* FREE and CLOSED: the script thread may change it, else the engine */
-    uint16_t generation;     /* of the use of this id; tells late DNS answers apart */
+    uint16_t generation;     /* of the use of this id, 0 while free; tells late DNS answers apart */
     unsigned pending;        /* SC_PENDING_* */
     bool is_queued;          /* stands in the platform's queue */
     bool is_refused;         /* the platform's queue had no room */

@@ -29,6 +29,7 @@ struct sc_tcp_channel {
     bool is_connecting;   /* until the callback has seen the connection come up */
     bool has_fin;         /* the peer's FIN was read */
     bool was_shut;        /* our FIN was handed to lwIP */
+    bool is_detached;     /* both sides have closed, and the pcb is lwIP's alone */
     bool keepalive;
     err_t error;       /* the first that was seen; lwIP forgets it once it was read */
     uint32_t written;  /* sequence number after the last byte written */
@@ -64,11 +65,11 @@ static void latch(struct sc_tcp_channel *t, err_t err)
         t->error = err;
 }
 
-/* Has lwIP freed the pcb? Then the error says why. */
+/* Has lwIP freed the pcb before its time? Then the error says why. */
 static bool is_gone(struct sc_tcp_channel *t)
 {
     LOCK_TCPIP_CORE();
-    bool gone = !t->conn->pcb.tcp;
+    bool gone = !t->conn->pcb.tcp && !t->is_detached;
     UNLOCK_TCPIP_CORE();
     if (gone)
         latch(t, netconn_err(t->conn));
@@ -121,6 +122,27 @@ static enum sc_error explain_connect(struct sc_tcp_channel *t)
 
 /* ---- connecting ---- */
 
+/* Leaves the pcb to lwIP once both sides have closed and all data is acknowledged: what frees a pcb
+ * in TIME_WAIT (tcp_slowtmr, tcp_kill_timewait and tcp_abort in core/tcp.c) tells nobody, and the
+ * netconn would be left with a pointer to somebody else's connection. On the way from CLOSING to
+ * TIME_WAIT there is no event, thus the look at both. Core lock held. */
+static void detach_when_closed(struct sc_tcp_channel *t)
+{
+    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+
+    if (!pcb || !t->was_shut)
+        return;
+    if (pcb->state != TIME_WAIT && !(pcb->state == CLOSING && pcb->lastack == t->written))
+        return;
+    tcp_arg(pcb, NULL);
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+    tcp_err(pcb, NULL);
+    tcp_poll(pcb, NULL, 0);
+    t->conn->pcb.tcp = NULL;
+    t->is_detached = true;
+}
+
 /* From lwIP with the core lock held, or from a netconn call of the engine. The window has to be
  * cut here: right after this lwIP announces it with the handshake's last ACK. */
 static void on_event(struct netconn *conn, enum netconn_evt event, u16_t length)
@@ -138,6 +160,7 @@ static void on_event(struct netconn *conn, enum netconn_evt event, u16_t length)
             pcb->rcv_ann_wnd = t->window;
         }
     }
+    detach_when_closed(t);
     sc_task_wake(t->channel.owner, SC_WAKE_NET);
 }
 
@@ -169,7 +192,7 @@ static void set_options(struct sc_channel *channel, const struct sc_options *opt
     UNLOCK_TCPIP_CORE();
 }
 
-/* Both sides have closed: the last acknowledgements and TIME_WAIT are lwIP's own affair. */
+/* Both sides have closed: the last acknowledgements are lwIP's own affair. */
 static bool has_both_fins(const struct tcp_pcb *pcb)
 {
     return pcb->state == CLOSING || pcb->state == LAST_ACK || pcb->state == TIME_WAIT;
@@ -342,6 +365,12 @@ static uint32_t mark_end(struct sc_channel *channel)
     return t->written;
 }
 
+/* Have both sides closed, after everything was acknowledged? lwIP ends LAST_ACK with ERR_CLSD. */
+static bool has_closed_well(struct sc_tcp_channel *t)
+{
+    return t->is_detached || (t->was_shut && is_gone(t) && t->error == ERR_CLSD);
+}
+
 static bool has_reached(struct sc_channel *channel, uint32_t position)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
@@ -353,7 +382,7 @@ static bool has_reached(struct sc_channel *channel, uint32_t position)
         is_reached = TCP_SEQ_GEQ(t->acked, position);
     }
     UNLOCK_TCPIP_CORE();
-    return is_reached;
+    return is_reached || has_closed_well(t);
 }
 
 /* lwIP tells of a FIN once, through the recvmbox, and when that is full the news is lost:
@@ -365,7 +394,9 @@ static bool has_received_fin(struct sc_tcp_channel *t)
 
     LOCK_TCPIP_CORE();
     struct tcp_pcb *pcb = t->conn->pcb.tcp;
-    if (pcb && !pcb->refused_data)
+    if (t->is_detached)
+        has_fin = true;
+    else if (pcb && !pcb->refused_data)
         has_fin = pcb->state == CLOSE_WAIT || pcb->state == LAST_ACK || pcb->state == CLOSING ||
                   pcb->state == TIME_WAIT;
     UNLOCK_TCPIP_CORE();
@@ -450,7 +481,7 @@ static enum sc_error check_alive(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
-    if (!is_gone(t) || (t->was_shut && t->error == ERR_CLSD))
+    if (!is_gone(t) || has_closed_well(t))
         return SC_OK;
     return explain(t);
 }
@@ -486,6 +517,7 @@ static enum sc_error step_shutdown(struct sc_channel *channel)
         /* Out of memory is not told: lwIP sends the FIN later by itself. */
         t->was_shut = tcp_shutdown(pcb, 0, 1) == ERR_OK;
         tcp_output(pcb);
+        detach_when_closed(t);
     }
     UNLOCK_TCPIP_CORE();
     return t->was_shut ? SC_OK : SC_ERR_WOULDBLOCK;

@@ -45,7 +45,8 @@ static atomic_bool is_ending;        /* the stand-in shall end */
 
 /* The pump's, under pump_mutex. */
 static uint64_t engine_at = SC_NEVER;
-static uint64_t io_at;
+/* When the network wants to be looked at; read by the script thread before it pumps. */
+static _Atomic uint64_t io_at;
 
 /* The script thread's; written while the stand-in does not exist. */
 static int wake_fd = -1;
@@ -183,9 +184,10 @@ static void take_input(uint64_t now, uint64_t until, bool is_script)
     UNLOCK_TCPIP_CORE();
     now = sc_host_now();
     /* A look that is dear (many descriptors) is rarer, so that it never takes most of the time. */
-    io_at = now + IO_INTERVAL_US;
-    if (is_look && io_at < now + 8 * (now - started))
-        io_at = now + 8 * (now - started);
+    uint64_t pause = IO_INTERVAL_US;
+    if (is_look && pause < 8 * (now - started))
+        pause = 8 * (now - started);
+    atomic_store_explicit(&io_at, now + pause, memory_order_relaxed);
 }
 
 /* ---- the stand-in ---- */
@@ -348,7 +350,7 @@ static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, int 
     for (;;) {
         uint64_t now = sc_host_now();
         run_ready(now);
-        if (now >= io_at) {
+        if (now >= atomic_load_explicit(&io_at, memory_order_relaxed)) {
             take_input(now, 0, true);
             run_ready(now);
             now = sc_host_now();
@@ -374,7 +376,7 @@ enum sc_host_event sc_host_wait(const struct sc_host_wait *wait, int *id)
     /* What stands in the queue goes out without a look at the network, until one is due. */
     if (wait->takes_messages) {
         uint64_t now = sc_host_now();
-        if (now < io_at) {
+        if (now < atomic_load_explicit(&io_at, memory_order_relaxed)) {
             enum sc_host_event event = take_event(now, id);
             if (event != SC_HOST_TIMEOUT)
                 return event;
