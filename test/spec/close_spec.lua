@@ -230,6 +230,16 @@ describe("sock_close", function()
         assert.equal(1, stat.match)
     end)
 
+    it("delivers what was sent also when the peer waits for us to read first", function()
+        local id = h.open(h.TCP, "127.0.0.1", h.port.echo)
+        local total = sc.config().send_buffer
+        assert.equal(1, (sc.sock_send(id, h.pattern(total))))
+        h.close(id, 8000)
+        local stat = h.wait_stat("echo", function(s) return s["end"] ~= "open" end)
+        assert.equal(total, stat.rx)
+        assert.equal(1, stat.match)
+    end)
+
     it("delivers no data and no CLOSE_IND any more", function()
         local id, tag = h.open_script "hold"
         assert.equal(1, sc.sock_close(id))

@@ -62,6 +62,16 @@ describe("sock_info", function()
         assert.equal(message.error, info.error)
     end)
 
+    it("stands beside totals of ids in use and of connections whose peer has not closed", function()
+        assert.same({ sockets = 0, lingering = 0 }, sc.totals())
+        local id, tag = h.open_script "eof hold"
+        assert.equal(1, sc.totals().sockets)
+        h.close(id)
+        assert.same({ sockets = 0, lingering = 1 }, sc.totals())
+        h.tell(tag, "close")
+        h.wait_until(function() return sc.totals().lingering == 0 end, "the end of lingering")
+    end)
+
     it("is nil for ids that are not in use", function()
         for _, id in ipairs { -1, 0.5, 2 ^ 53, 0 / 0, 1 / 0, 998, sc.config().max_sockets } do
             assert.is_nil(sc.sock_info(id))

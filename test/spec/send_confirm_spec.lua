@@ -38,6 +38,18 @@ describe("sock_send", function()
         assert.equal(1, stat.match)
     end)
 
+    it("may be called 5,000 times with a byte each", function()
+        local id, tag = h.open_script ""
+        for i = 0, 4999 do
+            assert(sc.sock_send(id, h.pattern(1, i)) == 1)
+        end
+        for _ = 1, 5000 do
+            local message = h.wait_for(id)
+            assert(message.id == h.SEND_CNF and message.result == 0 and message.send_len == 1)
+        end
+        assert.equal(1, h.wait_stat(tag, function(s) return s.rx >= 5000 end).match)
+    end)
+
     it("takes every byte value", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo)
         local bytes = h.every_byte() .. h.every_byte():reverse()
