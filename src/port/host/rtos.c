@@ -27,6 +27,7 @@
 static const char claim_key = 'c';
 static const char main_thread_key = 'm';
 static const char hook_chunk_key = 'h';
+static const char module_key = 'r';
 
 /* ---- Ctrl-C. The interpreter's signal handler only sets a debug hook, which runs, and raises, at
  * the next Lua instruction: so a Lua function has to be called. ---- */
@@ -395,12 +396,8 @@ static void make_hook_chunk(lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-SC_API int luaopen_rtos(lua_State *L);
-
-int luaopen_rtos(lua_State *L)
+static void push_module(lua_State *L)
 {
-    make_hook_chunk(L);
-    note_main_thread(L);
     lua_newtable(L);
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
         lua_pushinteger(L, constants[i].value);
@@ -415,8 +412,25 @@ int luaopen_rtos(lua_State *L)
     lua_pushnumber(L, (lua_Number)sc_host_clock());
     lua_pushcclosure(L, tick, 1);
     lua_setfield(L, -2, "tick");
+}
+
+SC_API int luaopen_rtos(lua_State *L);
+
+/* The same table again for a state that forgot it (package.loaded.rtos = nil). */
+int luaopen_rtos(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&module_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (lua_isnil(L, -1)) {
+        make_hook_chunk(L);
+        note_main_thread(L);
+        push_module(L);
+        claim_queue(L);
+        lua_pushlightuserdata(L, (void *)&module_key);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, LUA_REGISTRYINDEX);
+    }
     lua_pushvalue(L, -1);
     lua_setglobal(L, "rtos");
-    claim_queue(L);
     return 1;
 }
