@@ -255,7 +255,9 @@ describe("sock_close", function()
         local start = h.now()
         while h.elapsed(start) < 100 do end
         assert.equal(1, sc.sock_close(id))
+        assert.equal("", sc.sock_recv(id, 2048))
         h.wait_for(id, h.CLOSE_CNF)
+        assert.equal("", sc.sock_recv(id, 2048))
     end)
 
     it("gives up after the linger time when the peer does not read", function()
