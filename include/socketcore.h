@@ -95,6 +95,12 @@ struct sc_cert {
     struct sc_bytes client_cert;
     struct sc_bytes client_key;
     struct sc_bytes client_password;
+    struct sc_bytes psk; /* pre-shared key and its identity, both or none */
+    struct sc_bytes psk_identity;
+    struct sc_bytes pin;     /* SHA-256 of the server's public key: 32 bytes or 64 hex digits */
+    const char *const *alpn; /* protocol names, the preferred one first */
+    size_t alpn_count;
+    bool no_resume; /* neither resumes a session nor keeps one */
 };
 
 enum sc_insist { SC_INSIST_DEFAULT = -1, SC_INSIST_NEVER = 0, SC_INSIST_ALWAYS = 1 };
@@ -148,6 +154,19 @@ struct sc_info {
     const char *reason;  /* of the last failure, or NULL; valid until the next sc_* call */
 };
 
+/* What TLS has agreed on; texts are cut where they do not fit. */
+struct sc_tls_info {
+    char version[12];      /* "TLSv1.3" */
+    char cipher_suite[64]; /* "TLS1-3-AES-128-GCM-SHA256" */
+    char alpn[32];         /* "" when none was agreed on */
+    bool is_verified;      /* the server's chain was verified, against caCert */
+    bool is_resumed;
+    bool has_no_clock;     /* the platform has none: validity times were not checked */
+    char subject[128];     /* of the server's certificate, "" when there is none */
+    char issuer[128];
+    char expires[20]; /* "2027-01-31 23:59:59", UTC */
+};
+
 /* Totals over all sockets, for tests and for scripts that watch their memory. */
 struct sc_totals {
     size_t sockets;   /* ids in use */
@@ -188,6 +207,18 @@ SC_API enum sc_error sc_setopt(int id, int level, int name, int value);
 
 /* False when the id is not in use. */
 SC_API bool sc_get_info(int id, struct sc_info *info);
+
+/* False when the socket has no TLS that was agreed on. */
+SC_API bool sc_get_tls_info(int id, struct sc_tls_info *info);
+
+/* Writes the TLS sessions that are kept as one string of bytes, for sc_tls_load_sessions after a
+ * restart. Returns its length, also when `size` is too small for it and nothing was written. It
+ * holds keys: keep it as secret as those. */
+SC_API size_t sc_tls_save_sessions(void *out, size_t size);
+
+/* Adds sessions that were saved. False when the bytes are not what sc_tls_save_sessions wrote:
+ * nothing changes then. */
+SC_API bool sc_tls_load_sessions(const void *data, size_t length);
 
 SC_API void sc_get_totals(struct sc_totals *totals);
 

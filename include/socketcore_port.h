@@ -48,6 +48,14 @@ bool sc_port_entropy(void *out, size_t length);
 /* Seconds since 1970-01-01 UTC, or 0 when the platform has no clock that was set. */
 int64_t sc_port_time(void);
 
+/* The certificates of the CAs that the platform trusts, PEM text, for cert.caCert = "system". False
+ * when it has none. The bytes stay where they are until the next call. */
+bool sc_port_ca_bundle(const void **data, size_t *length);
+
+/* Writes a line of TLS secrets to the key log (for Wireshark). False when the platform keeps none,
+ * as is usual; with NULL it only says so. */
+bool sc_port_key_log(const char *line);
+
 /* ---- the platform calls ---- */
 
 #define SC_FOREVER UINT32_MAX

@@ -11,6 +11,8 @@
 #include "error.h"
 #include "socket.h"
 #include "socketcore_port.h"
+#include "tls_credentials.h"
+#include "tls_sessions.h"
 
 #include "lwip/mem.h"
 #include "lwip/pbuf.h"
@@ -73,13 +75,6 @@ static size_t lowest_free; /* no id below it is free */
 static size_t used_count;
 static uint16_t last_generation; /* goes on after a stop: lookups outlive it */
 
-/* lwIP's mem_free takes no NULL. */
-static void free_memory(void *memory)
-{
-    if (memory)
-        mem_free(memory);
-}
-
 /* ---- slots ---- */
 
 struct sc_socket *sc_socket_at(int id)
@@ -124,8 +119,8 @@ static bool grow_table(size_t size)
     struct sc_socket **new_table = mem_calloc(1, (mem_size_t)(size * sizeof(*new_table)));
 
     if (!row || !new_table) {
-        free_memory(row);
-        free_memory(new_table);
+        sc_free(row);
+        sc_free(new_table);
         return false;
     }
     if (table)
@@ -144,7 +139,7 @@ static bool grow_table(size_t size)
     table = new_table;
     table_size = size;
     SYS_ARCH_UNPROTECT(level);
-    free_memory(old_table);
+    sc_free(old_table);
     return true;
 }
 
@@ -154,9 +149,12 @@ static void free_socket(struct sc_socket *s)
     SYS_ARCH_DECL_PROTECT(level);
     struct sc_send_block *sends;
     struct pbuf *unread;
+    struct sc_tls_info *tls;
     char *reason;
 
     SYS_ARCH_PROTECT(level);
+    tls = s->tls;
+    s->tls = NULL;
     sends = s->sends;
     s->sends = NULL;
     s->sends_end = &s->sends;
@@ -184,6 +182,7 @@ static void free_socket(struct sc_socket *s)
     s->generation = 0;
     s->state = SC_STATE_FREE;
     SYS_ARCH_UNPROTECT(level);
+    sc_free(s->connect_reason);
     s->connect_reason = NULL;
     s->connect_error = SC_OK;
     s->has_ended = false;
@@ -201,8 +200,11 @@ static void free_socket(struct sc_socket *s)
         sends = next;
     }
     sc_socket_free_pbufs(unread);
-    free_memory(reason);
-    free_memory(s->host);
+    sc_free(reason);
+    sc_free(tls);
+    sc_tls_free_credentials(s->credentials);
+    s->credentials = NULL;
+    sc_free(s->host);
     s->host = NULL;
     used_count--;
     if ((size_t)s->id < lowest_free)
@@ -218,12 +220,12 @@ static const struct sc_transport *transport_of(enum sc_type type)
         return &sc_tcp;
     case SC_UDP:
         return &sc_udp;
-    case SC_RAW:
-        return &sc_raw;
     case SC_SSL:
+        return &sc_tls;
+    case SC_RAW:
         break;
     }
-    return NULL;
+    return &sc_raw;
 }
 
 static enum sc_error refuse(const char **reason, enum sc_error error, const char *text)
@@ -235,24 +237,28 @@ static enum sc_error refuse(const char **reason, enum sc_error error, const char
 enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **reason)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    const struct sc_transport *transport = transport_of(args->type);
+    struct sc_tls_credentials *credentials = NULL;
     size_t host_size = strlen(args->host) + 1;
-
-    if (!transport)
-        return refuse(reason, SC_ERR_SSL_INIT, "tls: not part of this build");
-    char *host = mem_malloc((mem_size_t)host_size);
-    if (!host)
-        return refuse(reason, SC_ERR_NOMEM, "out of memory");
     struct sc_socket *s = take_free();
-    if (!s) {
-        mem_free(host);
+
+    if (!s)
         return refuse(reason, SC_ERR_NOMEM, "no free socket");
+    if (args->type == SC_SSL) {
+        enum sc_error error = sc_tls_read_credentials(args, &credentials, reason);
+        if (error != SC_OK)
+            return error;
+    }
+    char *host = mem_malloc((mem_size_t)host_size);
+    if (!host) {
+        sc_tls_free_credentials(credentials);
+        return refuse(reason, SC_ERR_NOMEM, "out of memory");
     }
     memcpy(host, args->host, host_size);
     used_count++;
     s->host = host;
     s->type = args->type;
-    s->transport = transport;
+    s->transport = transport_of(args->type);
+    s->credentials = credentials;
     s->port = args->port;
     s->local_port = args->local_port;
     s->recv_buffer = args->recv_buffer ? args->recv_buffer : config.recv_buffer;
@@ -632,6 +638,22 @@ bool sc_get_info(int id, struct sc_info *info)
     return true;
 }
 
+bool sc_get_tls_info(int id, struct sc_tls_info *info)
+{
+    struct sc_socket *s = socket_in_use(id);
+
+    if (!s)
+        return false;
+    SYS_ARCH_DECL_PROTECT(level);
+    const struct sc_tls_info *tls;
+    SYS_ARCH_PROTECT(level);
+    tls = s->tls; /* constant once it is there, and freed by this thread */
+    SYS_ARCH_UNPROTECT(level);
+    if (tls)
+        *info = *tls;
+    return tls != NULL;
+}
+
 void sc_get_totals(struct sc_totals *totals)
 {
     totals->sockets = used_count;
@@ -649,7 +671,7 @@ static void free_rows(void)
     table = NULL;
     table_size = 0;
     SYS_ARCH_UNPROTECT(level);
-    free_memory(old_table);
+    sc_free(old_table);
     while (rows) {
         struct row *next = rows->next;
         mem_free(rows);
@@ -665,11 +687,14 @@ enum sc_error sc_start(void)
     if (error != SC_OK)
         return error;
     sc_engine_start();
-    if (!grow_table(config.max_sockets)) {
+    error = sc_tls_start();
+    if (error == SC_OK && !grow_table(config.max_sockets))
+        error = SC_ERR_NOMEM;
+    if (error != SC_OK) {
+        sc_tls_stop();
         sc_port_stop();
-        return SC_ERR_NOMEM;
     }
-    return SC_OK;
+    return error;
 }
 
 void sc_stop(void)
@@ -683,6 +708,8 @@ void sc_stop(void)
     sc_tcp_abort_lingering();
     sc_engine_stop();
     sc_announce_stop();
+    sc_tls_drop_sessions();
+    sc_tls_stop();
     /* A lookup's answer comes with the core lock held (resolve.c). */
     LOCK_TCPIP_CORE();
     free_rows();

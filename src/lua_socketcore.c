@@ -14,6 +14,8 @@
 /* The state that has the core; its address is also the registry's key for the module table. */
 static lua_State *owner;
 
+#define ALPN_MAX 8
+
 /* ---- arguments ---- */
 
 /* A number as an int, -1 for what can never be an id: fractions, NaN, out of range. */
@@ -131,7 +133,33 @@ static enum sc_insist check_cert_insist(lua_State *L, int arg)
     return insist;
 }
 
-static void check_cert(lua_State *L, int arg, struct sc_cert *cert, enum sc_insist *insist)
+/* The array of names in cert.alpn. */
+static void check_cert_alpn(lua_State *L, int arg, struct sc_cert *cert, const char **alpn)
+{
+    lua_getfield(L, arg, "alpn");
+    cert->alpn = alpn;
+    cert->alpn_count = 0;
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (!lua_istable(L, -1))
+        luaL_argerror(L, arg, "cert.alpn: table of names expected");
+    for (;;) {
+        lua_rawgeti(L, -1, (int)cert->alpn_count + 1);
+        if (lua_isnil(L, -1))
+            break;
+        if (lua_type(L, -1) != LUA_TSTRING || cert->alpn_count == ALPN_MAX)
+            luaL_argerror(L, arg, "cert.alpn: at most 8 names, as strings");
+        alpn[cert->alpn_count++] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    /* The table keeps the strings while the call lasts. */
+    lua_pop(L, 2);
+}
+
+static void check_cert(lua_State *L, int arg, struct sc_cert *cert, const char **alpn,
+                       enum sc_insist *insist)
 {
     struct sc_bytes name = check_cert_field(L, arg, "hostName");
 
@@ -142,6 +170,13 @@ static void check_cert(lua_State *L, int arg, struct sc_cert *cert, enum sc_insi
     cert->client_cert = check_cert_field(L, arg, "clientCert");
     cert->client_key = check_cert_field(L, arg, "clientKey");
     cert->client_password = check_cert_field(L, arg, "clientPassword");
+    cert->psk = check_cert_field(L, arg, "psk");
+    cert->psk_identity = check_cert_field(L, arg, "pskIdentity");
+    cert->pin = check_cert_field(L, arg, "pin");
+    check_cert_alpn(L, arg, cert, alpn);
+    lua_getfield(L, arg, "resume");
+    cert->no_resume = !lua_isnil(L, -1) && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
     *insist = check_cert_insist(L, arg);
 }
 
@@ -150,7 +185,8 @@ static void check_cert(lua_State *L, int arg, struct sc_cert *cert, enum sc_insi
 static int sock_conn(lua_State *L)
 {
     struct sc_open_args args = { .insist = SC_INSIST_DEFAULT };
-    struct sc_cert cert;
+    struct sc_cert cert = { 0 };
+    const char *alpn[ALPN_MAX];
     const char *reason = NULL;
     int id = -1;
     int next = 5;
@@ -161,7 +197,7 @@ static int sock_conn(lua_State *L)
     args.port = (uint16_t)(args.type == SC_RAW ? check_range(L, port_arg, 0, 255, "IP protocol")
                                                : check_range(L, port_arg, 0, 65535, "port"));
     if (lua_istable(L, 4)) {
-        check_cert(L, 4, &cert, &args.insist);
+        check_cert(L, 4, &cert, alpn, &args.insist);
         args.cert = &cert;
     } else if (lua_type(L, 4) == LUA_TNUMBER && args.type != SC_SSL) {
         next = 4;
@@ -334,11 +370,38 @@ static void set_endpoint(lua_State *L, const char *address_name, const char *add
         set_integer(L, port_name, port);
 }
 
+static void set_boolean(lua_State *L, const char *name, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+    if (text[0])
+        set_string(L, name, text);
+}
+
+static void set_tls(lua_State *L, const struct sc_tls_info *tls)
+{
+    set_string(L, "tls_version", tls->version);
+    set_string(L, "cipher_suite", tls->cipher_suite);
+    set_boolean(L, "verified", tls->is_verified);
+    set_boolean(L, "resumed", tls->is_resumed);
+    set_boolean(L, "time_checked", tls->is_verified && !tls->has_no_clock);
+    set_text(L, "alpn", tls->alpn);
+    set_text(L, "peer_subject", tls->subject);
+    set_text(L, "peer_issuer", tls->issuer);
+    set_text(L, "peer_expires", tls->expires);
+}
+
 static int sock_info(lua_State *L)
 {
     struct sc_info info;
+    struct sc_tls_info tls;
+    int id = check_id(L, 1);
 
-    if (!sc_get_info(check_id(L, 1), &info)) {
+    if (!sc_get_info(id, &info)) {
         lua_pushnil(L);
         return 1;
     }
@@ -354,6 +417,25 @@ static int sock_info(lua_State *L)
         set_integer(L, "error", info.error);
         set_string(L, "reason", info.reason);
     }
+    if (sc_get_tls_info(id, &tls))
+        set_tls(L, &tls);
+    return 1;
+}
+
+/* The sessions as a string; with one, adds those in it. */
+static int tls_sessions(lua_State *L)
+{
+    size_t length;
+
+    if (!lua_isnoneornil(L, 1)) {
+        const char *saved = luaL_checklstring(L, 1, &length);
+        if (!sc_tls_load_sessions(saved, length))
+            luaL_argerror(L, 1, "not a string that tls_sessions returned");
+        return 0;
+    }
+    length = sc_tls_save_sessions(NULL, 0);
+    void *buffer = lua_newuserdata(L, length);
+    lua_pushlstring(L, buffer, sc_tls_save_sessions(buffer, length));
     return 1;
 }
 
@@ -475,6 +557,7 @@ static const luaL_Reg functions[] = {
     { "sock_getremainbuf", sock_getremainbuf },
     { "sock_info", sock_info },
     { "config", config },
+    { "tls_sessions", tls_sessions },
     { "totals", totals },
     { NULL, NULL },
 };

@@ -45,7 +45,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REASON_MAX 160
+#define REASON_MAX 256
 
 /* Small pieces that arrive while the script is behind are gathered, so that a peer that sends
  * bytes one by one cannot make the inbox cost many times what it holds. */
@@ -53,6 +53,23 @@
 #define GATHER_BUFFER 2048
 
 /* ---- failures ---- */
+
+void sc_free(void *memory)
+{
+    if (memory)
+        mem_free(memory);
+}
+
+/* NULL when memory is out; whoever reads it has other words then. */
+static char *copy_text(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = mem_malloc((mem_size_t)size);
+
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
 
 void sc_socket_fail(struct sc_socket *s, enum sc_error error, const char *format, ...)
 {
@@ -65,9 +82,7 @@ void sc_socket_fail(struct sc_socket *s, enum sc_error error, const char *format
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    char *reason = mem_malloc((mem_size_t)(strlen(text) + 1));
-    if (reason)
-        strcpy(reason, text);
+    char *reason = copy_text(text);
     SYS_ARCH_PROTECT(level);
     s->error = error;
     s->reason = reason;
@@ -144,10 +159,15 @@ static void fail_connect_in_time(struct sc_socket *s)
 {
     uint32_t limit = (uint32_t)(s->deadline - s->opened_at);
     char address[SC_ADDRESS_MAX];
+    const char *wait = s->channel && s->transport->waiting_for
+                           ? s->transport->waiting_for(s->channel)
+                           : NULL;
 
     if (s->state == SC_STATE_RESOLVING)
         sc_socket_fail(s, SC_ERR_TIMEOUT, "dns: no answer for %.100s within %lu ms", s->host,
                        (unsigned long)limit);
+    else if (wait)
+        sc_socket_fail(s, SC_ERR_TIMEOUT, "%s within %lu ms", wait, (unsigned long)limit);
     else
         sc_socket_fail(s, SC_ERR_TIMEOUT, "connect: no answer from %s within %lu ms",
                        format_address(&s->remote, address, sizeof(address)), (unsigned long)limit);
@@ -159,12 +179,31 @@ static void fail_connect_for_good(struct sc_socket *s, enum sc_error error)
 {
     char address[SC_ADDRESS_MAX];
 
-    if (s->connect_reason)
-        sc_socket_fail(s, s->connect_error, "%s (%s port %u)", s->connect_reason,
+    if (s->connect_error != SC_OK)
+        sc_socket_fail(s, s->connect_error, "%s (%s port %u)",
+                       s->connect_reason ? s->connect_reason : sc_error_text(s->connect_error),
                        format_address(&s->remote, address, sizeof(address)), (unsigned)s->port);
     else
         sc_socket_fail(s, error, "%s: %.100s", s->resolve.reason, s->host);
     fail_connect(s);
+}
+
+/* NULL without TLS, or where memory is out: then it is only not told. */
+static struct sc_tls_info *describe_tls(struct sc_socket *s)
+{
+    struct sc_tls_info *info;
+
+    if (!s->transport->describe)
+        return NULL;
+    info = mem_malloc(sizeof(*info));
+    if (!info)
+        return NULL;
+    s->transport->describe(s->channel, info);
+    if (!info->is_verified)
+        sc_port_log(SC_LOG_INFO, "tls: the server was not verified: no caCert was given");
+    else if (info->has_no_clock)
+        sc_port_log(SC_LOG_INFO, "tls: validity times were not checked: the clock is not set");
+    return info;
 }
 
 static void enter_connected(struct sc_socket *s)
@@ -175,7 +214,9 @@ static void enter_connected(struct sc_socket *s)
 
     end_connect(s);
     s->transport->endpoints(s->channel, &local, &remote);
+    struct sc_tls_info *tls = describe_tls(s);
     SYS_ARCH_PROTECT(level);
+    s->tls = tls;
     s->local = local;
     s->remote = remote;
     s->state = SC_STATE_CONNECTED;
@@ -222,8 +263,16 @@ static enum sc_error open_channel(struct sc_socket *s, const ip_addr_t *address,
         .recv_buffer = s->recv_buffer,
         .linger_ms = sc_config_now().linger_ms,
         .options = &options,
+        .credentials = s->credentials,
     };
     return s->transport->open(&args, &s->channel, reason);
+}
+
+static void note_connect_failure(struct sc_socket *s, enum sc_error error, const char *reason)
+{
+    sc_free(s->connect_reason);
+    s->connect_reason = copy_text(reason);
+    s->connect_error = error;
 }
 
 /* One step with the address at hand. SC_OK: the socket is connected. */
@@ -235,19 +284,19 @@ static enum sc_error step_channel(struct sc_socket *s)
         enter_connected(s);
     if (error == SC_OK || error == SC_ERR_WOULDBLOCK)
         return error;
-    s->connect_error = error;
-    s->connect_reason = s->channel->reason;
+    note_connect_failure(s, error, s->channel->reason);
     abort_channel(s);
     return error;
 }
 
 static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address)
 {
-    enum sc_error error = open_channel(s, address, &s->connect_reason);
+    const char *reason = NULL;
+    enum sc_error error = open_channel(s, address, &reason);
 
     if (error == SC_OK)
         return step_channel(s);
-    s->connect_error = error;
+    note_connect_failure(s, error, reason);
     return error;
 }
 
@@ -410,7 +459,7 @@ static void end_input(struct sc_socket *s, enum sc_error error)
 {
     s->has_ended = true;
     if (error == SC_ERR_CLSD)
-        sc_socket_fail(s, error, "closed by the peer");
+        sc_socket_fail(s, error, "%s", s->channel->reason);
     else
         break_connection(s, error, s->channel->reason);
 }

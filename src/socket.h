@@ -54,6 +54,7 @@ struct sc_socket {
     size_t sends_used;     /* the same, counted in sends */
     size_t inbox_offset;   /* bytes of the inbox's first pbuf that were consumed */
     char *host;            /* owned; the engine may read it until the socket is CLOSED */
+    struct sc_tls_credentials *credentials; /* the same; NULL without TLS */
 
     /* Set by sc_open before the engine sees the socket, constant from then on. */
     enum sc_type type;
@@ -92,6 +93,7 @@ struct sc_socket {
     size_t datagram_max;     /* largest datagram that the path takes; 0: not a datagram socket */
     struct sc_endpoint local;
     struct sc_endpoint remote;
+    struct sc_tls_info *tls; /* owned; NULL without TLS */
     uint64_t bytes_in;
     uint64_t bytes_out;
 
@@ -100,7 +102,7 @@ struct sc_socket {
     struct sc_resolve resolve; /* sc_open starts it; its answer is shared */
     uint64_t deadline;       /* of connecting (set by sc_open), or of closing */
     enum sc_error connect_error; /* of the last address that was tried */
-    const char *connect_reason;  /* NULL while none was */
+    char *connect_reason;        /* owned, NULL while none was */
     bool has_ended;          /* the peer has closed or the connection broke: no more input */
     bool has_broken;         /* no more output; read under protection by announce.c */
     enum sc_error break_error;
@@ -114,6 +116,9 @@ size_t sc_socket_readable(const struct sc_socket *socket);
 
 /* A copy of the options in force. Any thread. */
 struct sc_config sc_config_now(void);
+
+/* lwIP's mem_free takes no NULL. */
+void sc_free(void *memory);
 
 /* Frees pbufs that are linked by `next` as an inbox is. Any thread. */
 void sc_socket_free_pbufs(struct pbuf *first);

@@ -31,6 +31,7 @@ struct sc_tcp_channel {
     bool was_shut;        /* our FIN was handed to lwIP */
     bool is_detached;     /* both sides have closed, and the pcb is lwIP's alone */
     bool keepalive;
+    bool copies;          /* what is written */
     err_t error;       /* the first that was seen; lwIP forgets it once it was read */
     uint32_t written;  /* sequence number after the last byte written */
     uint32_t acked;    /* last acknowledgement seen */
@@ -282,6 +283,7 @@ static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_
     t->channel.owner = args->owner;
     t->window = (tcpwnd_size_t)LWIP_MIN(args->recv_buffer, TCP_WND);
     t->linger_ms = args->linger_ms;
+    t->copies = args->copies;
 #if LWIP_IPV6
     if (IP_IS_V6(&args->remote.address))
         type = NETCONN_TCP_IPV6;
@@ -341,7 +343,8 @@ static enum sc_error write_some(struct sc_channel *channel, const void *data, si
     uint32_t before = end_of_written(t->conn);
 
     *taken = 0; /* netconn_write_partly leaves it alone unless it returns ERR_OK */
-    err_t err = netconn_write_partly(t->conn, data, length, NETCONN_NOCOPY, taken);
+    err_t err = netconn_write_partly(t->conn, data, length, t->copies ? NETCONN_COPY : NETCONN_NOCOPY,
+                                     taken);
     if (err == ERR_WOULDBLOCK || err == ERR_MEM)
         return SC_ERR_WOULDBLOCK;
     if (err == ERR_RTE) {

@@ -19,6 +19,7 @@
 
 struct pbuf;
 struct sc_channel;
+struct sc_tls_credentials;
 
 /* Socket options; a number is 0 as long as the script has not set it. */
 struct sc_options {
@@ -43,6 +44,8 @@ struct sc_channel_args {
     size_t recv_buffer; /* bytes */
     uint32_t linger_ms;
     const struct sc_options *options;
+    const struct sc_tls_credentials *credentials; /* TLS only; stay while the channel lives */
+    bool copies; /* TCP: copy what is written, so that the caller's need not stay */
 };
 
 /* Makes a channel and starts to connect it. The caller owns *out until `release` or `abort`.
@@ -52,6 +55,10 @@ typedef enum sc_error sc_channel_open(const struct sc_channel_args *args, struct
 
 /* One step of connecting. SC_OK once the channel is usable. */
 typedef enum sc_error sc_channel_connect(struct sc_channel *channel);
+
+/* What connecting waits for, a constant text, or NULL when it is nothing more than the peer's
+ * answer. */
+typedef const char *sc_channel_waiting_for(struct sc_channel *channel);
 
 /* Sends as much as is taken now, `*taken` bytes of `length`; a datagram is taken whole. The data
  * stays the caller's and must stay where it is until `reached` says so for a later mark, or the
@@ -95,9 +102,13 @@ typedef void sc_channel_set_options(struct sc_channel *channel, const struct sc_
 typedef void sc_channel_endpoints(struct sc_channel *channel, struct sc_endpoint *local,
                                   struct sc_endpoint *remote);
 
+/* What TLS has agreed on. */
+typedef void sc_channel_describe(struct sc_channel *channel, struct sc_tls_info *info);
+
 struct sc_transport {
     sc_channel_open *open;
     sc_channel_connect *connect;
+    sc_channel_waiting_for *waiting_for; /* or NULL */
     sc_channel_write *write;
     sc_channel_mark *mark;
     sc_channel_reached *reached;
@@ -109,6 +120,7 @@ struct sc_transport {
     sc_channel_abort *abort;
     sc_channel_set_options *set_options;
     sc_channel_endpoints *endpoints;
+    sc_channel_describe *describe; /* or NULL */
     bool is_datagram;
 };
 
@@ -116,10 +128,11 @@ struct sc_transport {
 struct sc_channel {
     const struct sc_transport *ops;
     struct sc_task *owner;
-    const char *reason; /* of the last failure; constant text */
+    const char *reason; /* of the last failure; stays until the next call for the channel */
 };
 
 extern const struct sc_transport sc_tcp;
+extern const struct sc_transport sc_tls;
 extern const struct sc_transport sc_udp;
 extern const struct sc_transport sc_raw;
 

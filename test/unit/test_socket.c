@@ -257,7 +257,7 @@ static enum sc_error fake_read(struct sc_channel *channel, struct pbuf **out)
         memmove(fake.input, fake.input + 1, --fake.input_count * sizeof(fake.input[0]));
         return SC_OK;
     }
-    channel->reason = "reset by the peer";
+    channel->reason = fake.input_end == SC_ERR_CLSD ? "closed by the peer" : "reset by the peer";
     return fake.input_end;
 }
 

@@ -14,9 +14,15 @@
 #define MBEDTLS_HAVE_TIME
 #define MBEDTLS_HAVE_TIME_DATE
 #define MBEDTLS_PLATFORM_C
+/* Counted together with lwIP's, and limited together. */
+#include <stddef.h>
+void *sc_lwip_calloc(size_t count, size_t size);
+void sc_lwip_free(void *memory);
 #define MBEDTLS_PLATFORM_MEMORY
-#define MBEDTLS_ENTROPY_C
-#define MBEDTLS_CTR_DRBG_C
+#define MBEDTLS_PLATFORM_CALLOC_MACRO sc_lwip_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO sc_lwip_free
+/* Random numbers come from the platform (sc_port_entropy), which has its own generator. */
+#define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG
 #define MBEDTLS_HMAC_DRBG_C
 #define MBEDTLS_ERROR_C
 #define MBEDTLS_DEBUG_C
@@ -39,9 +45,15 @@
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
 #define MBEDTLS_SSL_ALL_ALERT_MESSAGES
 #define MBEDTLS_SSL_ALPN
+#define MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH
+#define MBEDTLS_SSL_RECORD_SIZE_LIMIT
+#define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_DHE_RSA_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_PSK_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_DHE_PSK_ENABLED
+#define MBEDTLS_KEY_EXCHANGE_ECDHE_PSK_ENABLED
 
 /* ---- certificates and keys ---- */
 

@@ -95,6 +95,19 @@ void sc_port_log(enum sc_log_level level, const char *text)
         fprintf(stderr, "log %d: %s\n", (int)level, text);
 }
 
+bool sc_port_ca_bundle(const void **data, size_t *length)
+{
+    (void)data;
+    (void)length;
+    return false;
+}
+
+bool sc_port_key_log(const char *line)
+{
+    (void)line;
+    return false;
+}
+
 bool sc_port_entropy(void *out, size_t length)
 {
     memset(out, 7, length);

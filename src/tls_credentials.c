@@ -1,0 +1,417 @@
+/*
+ * Reading certificates, keys and names for tls.c. Runs on the script thread, so that what does not
+ * parse is told by sock_conn itself.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "tls_credentials.h"
+
+#include "socketcore_port.h"
+
+#include "lwip/ip_addr.h"
+#include "lwip/mem.h"
+#include "lwip/tcpip.h"
+
+#include <mbedtls/error.h>
+#include <mbedtls/pem.h>
+#include <mbedtls/sha256.h>
+#include <psa/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REASON_MAX 160
+
+static char reason_text[REASON_MAX];
+
+/* ---- randomness ---- */
+
+int sc_tls_random(void *unused, unsigned char *out, size_t length)
+{
+    (void)unused;
+    return sc_port_entropy(out, length) ? 0 : MBEDTLS_ERR_SSL_NO_RNG;
+}
+
+#if defined(MBEDTLS_PSA_CRYPTO_C)
+psa_status_t mbedtls_psa_external_get_random(mbedtls_psa_external_random_context_t *context,
+                                             uint8_t *output, size_t output_size,
+                                             size_t *output_length)
+{
+    (void)context;
+    if (!sc_port_entropy(output, output_size))
+        return PSA_ERROR_INSUFFICIENT_ENTROPY;
+    *output_length = output_size;
+    return PSA_SUCCESS;
+}
+
+enum sc_error sc_tls_start(void)
+{
+    switch (psa_crypto_init()) {
+    case PSA_SUCCESS:
+        return SC_OK;
+    case PSA_ERROR_INSUFFICIENT_MEMORY:
+        return SC_ERR_NOMEM;
+    default:
+        return SC_ERR_SSL_INIT;
+    }
+}
+
+void sc_tls_stop(void)
+{
+    mbedtls_psa_crypto_free();
+}
+#else
+enum sc_error sc_tls_start(void)
+{
+    return SC_OK;
+}
+
+void sc_tls_stop(void)
+{
+}
+#endif
+
+/* ---- one part at a time ---- */
+
+static enum sc_error refuse(const char **reason, enum sc_error error, const char *text)
+{
+    *reason = text;
+    return error;
+}
+
+static enum sc_error refuse_part(const char **reason, const char *part, int ret)
+{
+    if (ret == MBEDTLS_ERR_X509_ALLOC_FAILED || ret == MBEDTLS_ERR_PK_ALLOC_FAILED)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    if (ret > 0)
+        snprintf(reason_text, sizeof(reason_text), "tls: cert.%s: %d of the certificates do not parse",
+                 part, ret);
+    else if (ret == MBEDTLS_ERR_PK_PASSWORD_REQUIRED)
+        snprintf(reason_text, sizeof(reason_text), "tls: cert.%s is encrypted, clientPassword is missing",
+                 part);
+    else if (ret == MBEDTLS_ERR_PK_PASSWORD_MISMATCH)
+        snprintf(reason_text, sizeof(reason_text), "tls: cert.clientPassword does not fit cert.%s", part);
+    else
+        snprintf(reason_text, sizeof(reason_text),
+                 "tls: cert.%s does not parse: neither PEM nor DER that is known (-0x%04x)", part,
+                 (unsigned)-ret);
+    return refuse(reason, SC_ERR_SSL_INIT, reason_text);
+}
+
+/* mbedTLS takes PEM text with its NUL and DER without. A copy, because the caller's may have
+ * none. */
+static unsigned char *copy_with_nul(const struct sc_bytes *bytes, size_t *length)
+{
+    unsigned char *copy = mem_malloc((mem_size_t)(bytes->length + 1));
+
+    if (!copy)
+        return NULL;
+    memcpy(copy, bytes->data, bytes->length);
+    copy[bytes->length] = '\0';
+    bool is_pem = strstr((const char *)copy, "-----BEGIN ") != NULL;
+    *length = bytes->length + (is_pem ? 1 : 0);
+    return copy;
+}
+
+static enum sc_error read_certs(mbedtls_x509_crt *certs, const struct sc_bytes *bytes,
+                                const char *part, const char **reason)
+{
+    size_t length;
+    unsigned char *copy = copy_with_nul(bytes, &length);
+
+    if (!copy)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    int ret = mbedtls_x509_crt_parse(certs, copy, length);
+    mem_free(copy);
+    return ret == 0 ? SC_OK : refuse_part(reason, part, ret);
+}
+
+static enum sc_error read_key(struct sc_tls_credentials *c, const struct sc_cert *cert,
+                              const char **reason)
+{
+    size_t length;
+    unsigned char *copy = copy_with_nul(&cert->client_key, &length);
+
+    if (!copy)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    int ret = mbedtls_pk_parse_key(&c->client_key, copy, length, cert->client_password.data,
+                                   cert->client_password.length, sc_tls_random, NULL);
+    memset(copy, 0, length);
+    mem_free(copy);
+    if (ret != 0)
+        return refuse_part(reason, "clientKey", ret);
+    if (mbedtls_pk_check_pair(&c->client_cert.pk, &c->client_key, sc_tls_random, NULL) != 0)
+        return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.clientKey does not belong to clientCert");
+    return SC_OK;
+}
+
+static bool is_present(const struct sc_bytes *bytes)
+{
+    return bytes->data != NULL;
+}
+
+static enum sc_error read_client(struct sc_tls_credentials *c, const struct sc_cert *cert,
+                                 const char **reason)
+{
+    bool has_cert = is_present(&cert->client_cert);
+
+    if (has_cert != is_present(&cert->client_key))
+        return refuse(reason, SC_ERR_SSL_INIT,
+                      has_cert ? "tls: cert.clientCert needs clientKey too"
+                               : "tls: cert.clientKey needs clientCert too");
+    if (!has_cert)
+        return SC_OK;
+    enum sc_error error = read_certs(&c->client_cert, &cert->client_cert, "clientCert", reason);
+    if (error == SC_OK)
+        error = read_key(c, cert, reason);
+    if (error == SC_OK && mbedtls_ssl_conf_own_cert(&c->config, &c->client_cert, &c->client_key) != 0)
+        error = refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    return error;
+}
+
+static bool is_ip_literal(const char *name)
+{
+    ip_addr_t address;
+
+    LOCK_TCPIP_CORE();
+    bool is_literal = ipaddr_aton(name, &address);
+    UNLOCK_TCPIP_CORE();
+    return is_literal;
+}
+
+/* The server's name without the brackets of an IPv6 literal. */
+static enum sc_error read_name(struct sc_tls_credentials *c, const char *name, const char **reason)
+{
+    size_t length = strlen(name);
+    bool is_bracketed = length > 2 && name[0] == '[' && name[length - 1] == ']';
+
+    if (is_bracketed) {
+        name++;
+        length -= 2;
+    }
+    if (length > MBEDTLS_SSL_MAX_HOST_NAME_LEN)
+        return refuse(reason, SC_ERR_SSL_INIT, "tls: hostName is longer than 255 bytes");
+    c->name = mem_malloc((mem_size_t)(length + 1));
+    if (!c->name)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    memcpy(c->name, name, length);
+    c->name[length] = '\0';
+    c->is_literal = is_ip_literal(c->name);
+    return SC_OK;
+}
+
+static enum sc_error read_alpn(struct sc_tls_credentials *c, const struct sc_cert *cert,
+                               const char **reason)
+{
+    size_t size = 0;
+
+    for (size_t i = 0; i < cert->alpn_count; i++)
+        size += strlen(cert->alpn[i]) + 1;
+    if (!cert->alpn_count)
+        return SC_OK;
+    if (cert->alpn_count > SC_ALPN_MAX)
+        return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.alpn has more than 8 names");
+    c->alpn_text = mem_malloc((mem_size_t)size);
+    if (!c->alpn_text)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    char *at = c->alpn_text;
+    for (size_t i = 0; i < cert->alpn_count; i++) {
+        size_t length = strlen(cert->alpn[i]) + 1;
+        memcpy(at, cert->alpn[i], length);
+        c->alpn[i] = at;
+        at += length;
+    }
+#if defined(MBEDTLS_SSL_ALPN)
+    if (mbedtls_ssl_conf_alpn_protocols(&c->config, c->alpn) != 0)
+        return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.alpn: a name must have 1 to 255 bytes");
+    return SC_OK;
+#else
+    return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.alpn: this build has no ALPN");
+#endif
+}
+
+static enum sc_error read_psk(struct sc_tls_credentials *c, const struct sc_cert *cert,
+                              const char **reason)
+{
+    if (is_present(&cert->psk) != is_present(&cert->psk_identity))
+        return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.psk and pskIdentity need each other");
+    if (!is_present(&cert->psk))
+        return SC_OK;
+#if defined(MBEDTLS_SSL_HANDSHAKE_WITH_PSK_ENABLED)
+    if (mbedtls_ssl_conf_psk(&c->config, cert->psk.data, cert->psk.length, cert->psk_identity.data,
+                             cert->psk_identity.length) != 0)
+        return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.psk or pskIdentity is empty or too long");
+    return SC_OK;
+#else
+    (void)c;
+    return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.psk: this build has no pre-shared keys");
+#endif
+}
+
+/* The pin as 32 bytes or 64 hexadecimal digits. */
+static enum sc_error read_pin(struct sc_tls_credentials *c, const struct sc_bytes *pin,
+                              const char **reason)
+{
+    const char *text = pin->data;
+
+    if (!is_present(pin))
+        return SC_OK;
+    c->has_pin = true;
+    if (pin->length == SC_FINGERPRINT_SIZE) {
+        memcpy(c->pin, pin->data, SC_FINGERPRINT_SIZE);
+        return SC_OK;
+    }
+    for (size_t i = 0; i < SC_FINGERPRINT_SIZE && pin->length == 2 * SC_FINGERPRINT_SIZE; i++) {
+        unsigned byte;
+        if (strspn(text + 2 * i, "0123456789abcdefABCDEF") < 2 ||
+            sscanf(text + 2 * i, "%2x", &byte) != 1)
+            break;
+        c->pin[i] = (unsigned char)byte;
+        if (i == SC_FINGERPRINT_SIZE - 1)
+            return SC_OK;
+    }
+    return refuse(reason, SC_ERR_SSL_INIT,
+                  "tls: cert.pin must be a SHA-256: 32 bytes or 64 hexadecimal digits");
+}
+
+/* ---- all of them ---- */
+
+static void hash_bytes(mbedtls_sha256_context *hash, const void *data, size_t length)
+{
+    unsigned char size[4] = { (unsigned char)(length >> 24), (unsigned char)(length >> 16),
+                              (unsigned char)(length >> 8), (unsigned char)length };
+
+    mbedtls_sha256_update(hash, size, sizeof(size));
+    mbedtls_sha256_update(hash, data ? data : "", length);
+}
+
+/* A session may be resumed only by a connection that would verify and prove the same. */
+static void take_fingerprint(struct sc_tls_credentials *c, const struct sc_open_args *args)
+{
+    static const struct sc_cert none;
+    const struct sc_cert *cert = args->cert ? args->cert : &none;
+    unsigned char rest[] = { (unsigned char)args->insist, (unsigned char)c->has_ca,
+                             (unsigned char)(args->port >> 8), (unsigned char)args->port };
+    mbedtls_sha256_context hash;
+
+    mbedtls_sha256_init(&hash);
+    mbedtls_sha256_starts(&hash, 0);
+    hash_bytes(&hash, args->host, strlen(args->host));
+    hash_bytes(&hash, c->name, strlen(c->name));
+    hash_bytes(&hash, rest, sizeof(rest));
+    hash_bytes(&hash, cert->ca_cert.data, cert->ca_cert.length);
+    hash_bytes(&hash, cert->client_cert.data, cert->client_cert.length);
+    hash_bytes(&hash, cert->psk_identity.data, cert->psk_identity.length);
+    hash_bytes(&hash, cert->psk.data, cert->psk.length);
+    hash_bytes(&hash, c->pin, c->has_pin ? sizeof(c->pin) : 0);
+    for (size_t i = 0; i < cert->alpn_count; i++)
+        hash_bytes(&hash, cert->alpn[i], strlen(cert->alpn[i]));
+    mbedtls_sha256_finish(&hash, c->fingerprint);
+    mbedtls_sha256_free(&hash);
+}
+
+static enum sc_error read_ca(struct sc_tls_credentials *c, const struct sc_cert *cert,
+                             const char **reason)
+{
+    if (!is_present(&cert->ca_cert))
+        return SC_OK;
+    c->has_ca = true;
+    if (cert->ca_cert.length == 6 && memcmp(cert->ca_cert.data, "system", 6) == 0) {
+        struct sc_bytes bundle;
+        if (!sc_port_ca_bundle(&bundle.data, &bundle.length))
+            return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.caCert \"system\": this platform has no CA "
+                                                   "bundle (on Debian: package ca-certificates)");
+        return read_certs(&c->ca, &bundle, "caCert", reason);
+    }
+    return read_certs(&c->ca, &cert->ca_cert, "caCert", reason);
+}
+
+/* The name must match when it is a DNS name, unless insist says otherwise; see CONTRACT, `insist`
+ * in the README. */
+static void decide_checks(struct sc_tls_credentials *c, enum sc_insist insist)
+{
+    bool is_checked = insist == SC_INSIST_NEVER || (insist == SC_INSIST_DEFAULT && !c->is_literal);
+
+    c->name_check = c->has_ca && is_checked ? SC_NAME_CHECKED : SC_NAME_IGNORED;
+    mbedtls_ssl_conf_authmode(&c->config,
+                              c->has_ca ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
+    if (c->has_ca)
+        mbedtls_ssl_conf_ca_chain(&c->config, &c->ca, NULL);
+}
+
+static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_open_args *args,
+                                const char **reason)
+{
+    static const struct sc_cert none;
+    const struct sc_cert *cert = args->cert ? args->cert : &none;
+    enum sc_error error = read_name(c, cert->host_name ? cert->host_name : args->host, reason);
+
+    if (error == SC_OK)
+        error = read_ca(c, cert, reason);
+    if (error == SC_OK)
+        error = read_client(c, cert, reason);
+    if (error == SC_OK)
+        error = read_alpn(c, cert, reason);
+    if (error == SC_OK)
+        error = read_psk(c, cert, reason);
+    if (error == SC_OK)
+        error = read_pin(c, &cert->pin, reason);
+    if (error != SC_OK)
+        return error;
+    c->may_resume = !cert->no_resume;
+    decide_checks(c, args->insist);
+    take_fingerprint(c, args);
+    return SC_OK;
+}
+
+static bool set_defaults(mbedtls_ssl_config *config)
+{
+    if (mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
+                                    MBEDTLS_SSL_PRESET_DEFAULT) != 0)
+        return false;
+    mbedtls_ssl_conf_rng(config, sc_tls_random, NULL);
+#if defined(MBEDTLS_SSL_SESSION_TICKETS)
+    mbedtls_ssl_conf_session_tickets(config, MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
+#endif
+#if defined(MBEDTLS_SSL_SESSION_TICKETS) && defined(MBEDTLS_SSL_PROTO_TLS1_3)
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(
+        config, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
+#endif
+    return true;
+}
+
+enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
+                                      struct sc_tls_credentials **out, const char **reason)
+{
+    struct sc_tls_credentials *c = mem_calloc(1, sizeof(*c));
+
+    if (!c)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    mbedtls_ssl_config_init(&c->config);
+    mbedtls_x509_crt_init(&c->ca);
+    mbedtls_x509_crt_init(&c->client_cert);
+    mbedtls_pk_init(&c->client_key);
+    enum sc_error error = set_defaults(&c->config)
+                              ? read_parts(c, args, reason)
+                              : refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    if (error != SC_OK) {
+        sc_tls_free_credentials(c);
+        return error;
+    }
+    *out = c;
+    return SC_OK;
+}
+
+void sc_tls_free_credentials(struct sc_tls_credentials *c)
+{
+    if (!c)
+        return;
+    mbedtls_ssl_config_free(&c->config);
+    mbedtls_x509_crt_free(&c->ca);
+    mbedtls_x509_crt_free(&c->client_cert);
+    mbedtls_pk_free(&c->client_key);
+    if (c->name)
+        mem_free(c->name);
+    if (c->alpn_text)
+        mem_free(c->alpn_text);
+    mem_free(c);
+}

@@ -1,0 +1,53 @@
+/*
+ * What a TLS connection is to prove and to check, read once when the socket is opened: certificates
+ * and keys parsed, the names decided. Never changed afterwards, so the engine reads it without a
+ * lock.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SC_TLS_CREDENTIALS_H
+#define SC_TLS_CREDENTIALS_H
+
+#include "socketcore.h"
+
+#include <mbedtls/ssl.h>
+#include <mbedtls/x509_crt.h>
+
+#define SC_FINGERPRINT_SIZE 32
+#define SC_ALPN_MAX 8
+
+/* What becomes of the name in the server's certificate. */
+enum sc_name_check { SC_NAME_IGNORED, SC_NAME_CHECKED };
+
+struct sc_tls_credentials {
+    mbedtls_ssl_config config;
+    mbedtls_x509_crt ca;
+    mbedtls_x509_crt client_cert;
+    mbedtls_pk_context client_key;
+    char *name;         /* the server's: for SNI and for the check */
+    bool is_literal;    /* `name` is an IP address: no SNI */
+    bool has_ca;        /* the server is verified */
+    bool may_resume;
+    bool has_pin;
+    enum sc_name_check name_check;
+    unsigned char pin[SC_FINGERPRINT_SIZE]; /* SHA-256 of the server's public key */
+    const char *alpn[SC_ALPN_MAX + 1];      /* into `alpn_text`, NULL at the end */
+    char *alpn_text;
+    unsigned char fingerprint[SC_FINGERPRINT_SIZE]; /* of all the above, for the session cache */
+};
+
+/* Reads args->cert. SC_OK and *out, which the caller frees; else no credentials, and *reason is a
+ * constant text or one that stays valid until the next call. Script thread. */
+enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
+                                      struct sc_tls_credentials **out, const char **reason);
+
+void sc_tls_free_credentials(struct sc_tls_credentials *credentials);
+
+/* Random numbers for mbedTLS, from the platform. */
+int sc_tls_random(void *unused, unsigned char *out, size_t length);
+
+/* Once at start and end of the core. */
+enum sc_error sc_tls_start(void);
+void sc_tls_stop(void);
+
+#endif
