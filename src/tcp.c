@@ -517,6 +517,7 @@ static enum sc_error step_shutdown(struct sc_channel *channel)
     LOCK_TCPIP_CORE();
     struct tcp_pcb *pcb = t->conn->pcb.tcp;
     if (pcb) {
+        t->written = pcb->snd_lbb;
         /* Out of memory is not told: lwIP sends the FIN later by itself. */
         t->was_shut = tcp_shutdown(pcb, 0, 1) == ERR_OK;
         tcp_output(pcb);
