@@ -108,13 +108,13 @@ enum sc_insist { SC_INSIST_DEFAULT = -1, SC_INSIST_NEVER = 0, SC_INSIST_ALWAYS =
 /* Everything sc_open needs; borrowed for the call only. */
 struct sc_open_args {
     enum sc_type type;
-    const char *host;            /* name or IP literal; IPv6 also in brackets */
-    uint16_t port;               /* RAW: the IP protocol number */
-    uint16_t local_port;         /* 0: any */
-    size_t recv_buffer;          /* bytes, 0: the default */
-    enum sc_insist insist;       /* SSL only */
-    bool send_host_name;         /* SSL only: SNI even where it would be left out */
-    const struct sc_cert *cert;  /* SSL only, or NULL */
+    const char *host;           /* name or IP literal; IPv6 also in brackets */
+    uint16_t port;              /* RAW: the IP protocol number */
+    uint16_t local_port;        /* 0: any */
+    size_t recv_buffer;         /* bytes, 0: the default */
+    enum sc_insist insist;      /* SSL only */
+    bool send_host_name;        /* SSL only: SNI even where it would be left out */
+    const struct sc_cert *cert; /* SSL only, or NULL */
 };
 
 /* Run-time options, with the build's defaults. */
@@ -161,8 +161,8 @@ struct sc_tls_info {
     char alpn[32];         /* "" when none was agreed on */
     bool is_verified;      /* the server's chain was verified, against caCert */
     bool is_resumed;
-    bool has_no_clock;     /* the platform has none: validity times were not checked */
-    char subject[128];     /* of the server's certificate, "" when there is none */
+    bool has_no_clock; /* the platform has none: validity times were not checked */
+    char subject[128]; /* of the server's certificate, "" when there is none */
     char issuer[128];
     char expires[20]; /* "2027-01-31 23:59:59", UTC */
 };

@@ -35,8 +35,7 @@ static enum sc_message_id next_message_id(const struct sc_socket *s)
         return SC_MSG_RECV_IND;
     if ((s->pending & SC_PENDING_CLOSE_IND) && !s->inbox && !s->sends)
         return SC_MSG_CLOSE_IND;
-    if (s->closes_owed && !s->sends &&
-        (s->state == SC_STATE_CLOSED || s->state == SC_STATE_FREE))
+    if (s->closes_owed && !s->sends && (s->state == SC_STATE_CLOSED || s->state == SC_STATE_FREE))
         return SC_MSG_CLOSE_CNF;
     return 0;
 }

@@ -46,7 +46,8 @@
 #define MAX_SOCKETS_LIMIT 65535 /* an id and a generation share a 32-bit pointer in resolve.c */
 #define TIME_LIMIT_MS 0x7fffffff
 #define RECV_BUFFER_MIN 1024
-/* However small they are, no more sends than this are under way: their bookkeeping is memory too. */
+/* However small they are, no more sends than this are under way: their bookkeeping is memory too.
+ */
 #define SENDS_MAX(send_buffer) ((send_buffer) / 32 + 16)
 
 static const struct sc_config default_config = {
@@ -347,7 +348,9 @@ static bool merge_refused(struct sc_socket *s, size_t length, enum sc_error erro
 
     SYS_ARCH_PROTECT(level);
     if (s->sends) {
-        struct sc_send_block *last = (struct sc_send_block *)(void *)((char *)s->sends_end - offsetof(struct sc_send_block, next));
+        struct sc_send_block *last =
+            (struct sc_send_block *)(void *)((char *)s->sends_end -
+                                             offsetof(struct sc_send_block, next));
         is_merged = !last->is_accepted && last->length == length && last->error == error;
         if (is_merged)
             last->times++;

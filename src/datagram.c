@@ -171,8 +171,8 @@ static bool has_reached(struct sc_channel *channel, uint32_t mark)
 static enum sc_error read_datagram(struct sc_channel *channel, struct pbuf **out)
 {
     struct netbuf *buffer;
-    err_t err = netconn_recv_udp_raw_netbuf_flags(datagram_of(channel)->conn, &buffer,
-                                                  NETCONN_DONTBLOCK);
+    err_t err =
+        netconn_recv_udp_raw_netbuf_flags(datagram_of(channel)->conn, &buffer, NETCONN_DONTBLOCK);
 
     if (err != ERR_OK)
         return SC_ERR_WOULDBLOCK;

@@ -128,7 +128,8 @@ bool sc_dns_all_parse(const unsigned char *answer, size_t length, uint16_t id, u
     size_t data_size = type == TYPE_A ? 4 : 16;
 
     if (length < HEADER_SIZE || get16(answer) != id || !(answer[2] & 0x80) ||
-        get16(answer + 4) != 1 || !is_question(answer + HEADER_SIZE, length - HEADER_SIZE, type, host))
+        get16(answer + 4) != 1 ||
+        !is_question(answer + HEADER_SIZE, length - HEADER_SIZE, type, host))
         return false;
     size_t at = skip_name(answer, length, HEADER_SIZE) + QUESTION_TAIL;
     for (unsigned records = get16(answer + 6); records; records--) {
@@ -195,8 +196,8 @@ static void take_answer(struct sc_dns_all *dns, struct pbuf *piece, sc_dns_all_f
 
     for (int i = 0; i < 2; i++)
         if (!dns->is_answered[i])
-            dns->is_answered[i] = sc_dns_all_parse(answer, length, dns->ids[i], types[i],
-                                                   dns->host, found, context);
+            dns->is_answered[i] =
+                sc_dns_all_parse(answer, length, dns->ids[i], types[i], dns->host, found, context);
 }
 
 bool sc_dns_all_step(struct sc_dns_all *dns, sc_dns_all_found *found, void *context)

@@ -159,9 +159,8 @@ static void fail_connect_in_time(struct sc_socket *s)
 {
     uint32_t limit = (uint32_t)(s->deadline - s->opened_at);
     char address[SC_ADDRESS_MAX];
-    const char *wait = s->channel && s->transport->waiting_for
-                           ? s->transport->waiting_for(s->channel)
-                           : NULL;
+    const char *wait =
+        s->channel && s->transport->waiting_for ? s->transport->waiting_for(s->channel) : NULL;
 
     if (s->state == SC_STATE_RESOLVING)
         sc_socket_fail(s, SC_ERR_TIMEOUT, "dns: no answer for %.100s within %lu ms", s->host,
@@ -629,9 +628,8 @@ static void confirm_sends(struct sc_socket *s)
     while ((block = first_to_confirm(s))) {
         if (s->has_broken)
             finish_block(s, block, s->break_error);
-        else if (block == first_to_write(s) ||
-                 (block->is_accepted && block->error == SC_OK &&
-                  !s->transport->reached(s->channel, block->mark)))
+        else if (block == first_to_write(s) || (block->is_accepted && block->error == SC_OK &&
+                                                !s->transport->reached(s->channel, block->mark)))
             break;
         else
             finish_block(s, block, block->error);
@@ -795,8 +793,7 @@ void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address)
     if (!s)
         return;
     SYS_ARCH_PROTECT(level);
-    is_awaited =
-        s->generation == generation && s->resolve.is_asking && !s->resolve.is_answered;
+    is_awaited = s->generation == generation && s->resolve.is_asking && !s->resolve.is_answered;
     if (is_awaited)
         sc_resolve_answer(&s->resolve, address);
     SYS_ARCH_UNPROTECT(level);

@@ -47,13 +47,13 @@ struct sc_socket {
     int id;              /* constant */
 
     /* The script thread's. */
-    bool is_up;            /* CONN_CNF was delivered, nothing after it that ends the connection */
-    bool may_destroy;      /* CLOSE_CNF or a failed CONN_CNF was delivered */
-    bool recv_turn;        /* RECV_IND goes before SEND_CNF this time */
-    size_t send_used;      /* bytes accepted and not yet confirmed */
-    size_t sends_used;     /* the same, counted in sends */
-    size_t inbox_offset;   /* bytes of the inbox's first pbuf that were consumed */
-    char *host;            /* owned; the engine may read it until the socket is CLOSED */
+    bool is_up;          /* CONN_CNF was delivered, nothing after it that ends the connection */
+    bool may_destroy;    /* CLOSE_CNF or a failed CONN_CNF was delivered */
+    bool recv_turn;      /* RECV_IND goes before SEND_CNF this time */
+    size_t send_used;    /* bytes accepted and not yet confirmed */
+    size_t sends_used;   /* the same, counted in sends */
+    size_t inbox_offset; /* bytes of the inbox's first pbuf that were consumed */
+    char *host;          /* owned; the engine may read it until the socket is CLOSED */
     struct sc_tls_credentials *credentials; /* the same; NULL without TLS */
 
     /* Set by sc_open before the engine sees the socket, constant from then on. */
@@ -65,19 +65,19 @@ struct sc_socket {
     uint64_t opened_at;
 
     /* Shared. */
-    enum sc_state state;     /* FREE and CLOSED: the script thread may change it, else the engine */
-    uint16_t generation;     /* of the use of this id, 0 while free; tells late DNS answers apart */
-    unsigned pending;        /* SC_PENDING_* */
-    bool is_queued;          /* stands in the platform's queue */
-    bool is_refused;         /* the platform's queue had no room */
+    enum sc_state state; /* FREE and CLOSED: the script thread may change it, else the engine */
+    uint16_t generation; /* of the use of this id, 0 while free; tells late DNS answers apart */
+    unsigned pending;    /* SC_PENDING_* */
+    bool is_queued;      /* stands in the platform's queue */
+    bool is_refused;     /* the platform's queue had no room */
     struct sc_socket *next_refused;
     bool close_requested;
-    bool was_connected;      /* the connection was usable once */
-    bool is_announced;       /* a RECV_IND was delivered and nothing was read since */
-    unsigned closes_owed;    /* sc_close calls whose CLOSE_CNF was not delivered */
-    enum sc_error error;     /* the first failure of this use; then constant, with its reason */
-    char *reason;            /* owned, or NULL where memory was out */
-    struct sc_send_block *sends;      /* oldest first; the script thread frees the done ones */
+    bool was_connected;          /* the connection was usable once */
+    bool is_announced;           /* a RECV_IND was delivered and nothing was read since */
+    unsigned closes_owed;        /* sc_close calls whose CLOSE_CNF was not delivered */
+    enum sc_error error;         /* the first failure of this use; then constant, with its reason */
+    char *reason;                /* owned, or NULL where memory was out */
+    struct sc_send_block *sends; /* oldest first; the script thread frees the done ones */
     struct sc_send_block **sends_end;
     struct sc_send_block *to_write;   /* the first that is not written, NULL: none */
     struct sc_send_block *to_confirm; /* the first that is not done, NULL: none */
@@ -85,12 +85,12 @@ struct sc_socket {
      * packet queues: the last pbuf of a packet has tot_len == len. */
     struct pbuf *inbox;
     struct pbuf *inbox_last;
-    size_t inbox_length;     /* bytes not consumed, with SC_DATAGRAM_COST for each datagram */
-    size_t inbox_room;       /* bytes that still fit into the last pbuf */
-    size_t read_length;      /* bytes consumed, that the channel was not told of */
-    uint64_t last_read;      /* when the script last read data */
+    size_t inbox_length; /* bytes not consumed, with SC_DATAGRAM_COST for each datagram */
+    size_t inbox_room;   /* bytes that still fit into the last pbuf */
+    size_t read_length;  /* bytes consumed, that the channel was not told of */
+    uint64_t last_read;  /* when the script last read data */
     struct sc_options options;
-    size_t datagram_max;     /* largest datagram that the path takes; 0: not a datagram socket */
+    size_t datagram_max; /* largest datagram that the path takes; 0: not a datagram socket */
     struct sc_endpoint local;
     struct sc_endpoint remote;
     struct sc_tls_info *tls; /* owned; NULL without TLS */
@@ -99,12 +99,12 @@ struct sc_socket {
 
     /* The engine's. */
     struct sc_channel *channel;
-    struct sc_resolve resolve; /* sc_open starts it; its answer is shared */
-    uint64_t deadline;       /* of connecting (set by sc_open), or of closing */
+    struct sc_resolve resolve;   /* sc_open starts it; its answer is shared */
+    uint64_t deadline;           /* of connecting (set by sc_open), or of closing */
     enum sc_error connect_error; /* of the last address that was tried */
     char *connect_reason;        /* owned, NULL while none was */
-    bool has_ended;          /* the peer has closed or the connection broke: no more input */
-    bool has_broken;         /* no more output; read under protection by announce.c */
+    bool has_ended;              /* the peer has closed or the connection broke: no more input */
+    bool has_broken;             /* no more output; read under protection by announce.c */
     enum sc_error break_error;
 };
 

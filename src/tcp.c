@@ -31,10 +31,10 @@ struct sc_tcp_channel {
     bool was_shut;        /* our FIN was handed to lwIP */
     bool is_detached;     /* both sides have closed, and the pcb is lwIP's alone */
     bool keepalive;
-    bool copies;          /* what is written */
-    err_t error;       /* the first that was seen; lwIP forgets it once it was read */
-    uint32_t written;  /* sequence number after the last byte written */
-    uint32_t acked;    /* last acknowledgement seen */
+    bool copies;      /* what is written */
+    err_t error;      /* the first that was seen; lwIP forgets it once it was read */
+    uint32_t written; /* sequence number after the last byte written */
+    uint32_t acked;   /* last acknowledgement seen */
     uint32_t linger_ms;
     struct sc_task linger; /* runs in place of the owner once the channel was released */
     struct sc_tcp_channel *next_lingering;
@@ -270,7 +270,7 @@ static err_t start_connect(struct sc_tcp_channel *t, const struct sc_channel_arg
 }
 
 static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_channel **out,
-                          const char **reason)
+                                  const char **reason)
 {
     struct sc_tcp_channel *t = mem_calloc(1, sizeof(*t));
     enum netconn_type type = NETCONN_TCP;
@@ -337,14 +337,14 @@ static uint32_t end_of_written(struct netconn *conn)
 }
 
 static enum sc_error write_some(struct sc_channel *channel, const void *data, size_t length,
-                           size_t *taken)
+                                size_t *taken)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
     uint32_t before = end_of_written(t->conn);
 
     *taken = 0; /* netconn_write_partly leaves it alone unless it returns ERR_OK */
-    err_t err = netconn_write_partly(t->conn, data, length, t->copies ? NETCONN_COPY : NETCONN_NOCOPY,
-                                     taken);
+    err_t err = netconn_write_partly(t->conn, data, length,
+                                     t->copies ? NETCONN_COPY : NETCONN_NOCOPY, taken);
     if (err == ERR_WOULDBLOCK || err == ERR_MEM)
         return SC_ERR_WOULDBLOCK;
     if (err == ERR_RTE) {
@@ -422,8 +422,8 @@ static enum sc_error read_piece(struct sc_channel *channel, struct pbuf **out)
     bool had_fin = has_received_fin(t);
     /* NOFIN: with the FIN netconn_recv_data_tcp (api/api_lib.c) would shut the receiving side
      * down, after which lwIP frees the pcb behind our back when our own FIN is acknowledged. */
-    err_t err = netconn_recv_tcp_pbuf_flags(
-        t->conn, out, NETCONN_NOAUTORCVD | NETCONN_DONTBLOCK | NETCONN_NOFIN);
+    err_t err = netconn_recv_tcp_pbuf_flags(t->conn, out,
+                                            NETCONN_NOAUTORCVD | NETCONN_DONTBLOCK | NETCONN_NOFIN);
     if (err == ERR_OK)
         return SC_OK;
     if (netconn_is_flag_set(t->conn, NETCONN_FIN_RX_PENDING))
@@ -490,7 +490,7 @@ static enum sc_error check_alive(struct sc_channel *channel)
 }
 
 static void get_endpoints(struct sc_channel *channel, struct sc_endpoint *local,
-                      struct sc_endpoint *remote)
+                          struct sc_endpoint *remote)
 {
     struct netconn *conn = tcp_of(channel)->conn;
 

@@ -21,7 +21,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the BIO functions return when TCP has failed; any code that is mbedTLS's network module's. */
+/* What the BIO functions return when TCP has failed; any code that is mbedTLS's network module's.
+ */
 #define TCP_FAILED (-0x0050)
 
 struct sc_tls_channel {

@@ -83,13 +83,14 @@ static enum sc_error refuse_part(const char **reason, const char *part, int ret)
     if (ret == MBEDTLS_ERR_X509_ALLOC_FAILED || ret == MBEDTLS_ERR_PK_ALLOC_FAILED)
         return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     if (ret > 0)
-        snprintf(reason_text, sizeof(reason_text), "tls: cert.%s: %d of the certificates do not parse",
-                 part, ret);
+        snprintf(reason_text, sizeof(reason_text),
+                 "tls: cert.%s: %d of the certificates do not parse", part, ret);
     else if (ret == MBEDTLS_ERR_PK_PASSWORD_REQUIRED)
-        snprintf(reason_text, sizeof(reason_text), "tls: cert.%s is encrypted, clientPassword is missing",
-                 part);
+        snprintf(reason_text, sizeof(reason_text),
+                 "tls: cert.%s is encrypted, clientPassword is missing", part);
     else if (ret == MBEDTLS_ERR_PK_PASSWORD_MISMATCH)
-        snprintf(reason_text, sizeof(reason_text), "tls: cert.clientPassword does not fit cert.%s", part);
+        snprintf(reason_text, sizeof(reason_text), "tls: cert.clientPassword does not fit cert.%s",
+                 part);
     else
         snprintf(reason_text, sizeof(reason_text),
                  "tls: cert.%s does not parse: neither PEM nor DER that is known (-0x%04x)", part,
@@ -163,7 +164,8 @@ static enum sc_error read_client(struct sc_tls_credentials *c, const struct sc_c
     enum sc_error error = read_certs(&c->client_cert, &cert->client_cert, "clientCert", reason);
     if (error == SC_OK)
         error = read_key(c, cert, reason);
-    if (error == SC_OK && mbedtls_ssl_conf_own_cert(&c->config, &c->client_cert, &c->client_key) != 0)
+    if (error == SC_OK &&
+        mbedtls_ssl_conf_own_cert(&c->config, &c->client_cert, &c->client_key) != 0)
         error = refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     return error;
 }
@@ -318,8 +320,9 @@ static enum sc_error read_ca(struct sc_tls_credentials *c, const struct sc_cert 
     if (cert->ca_cert.length == 6 && memcmp(cert->ca_cert.data, "system", 6) == 0) {
         struct sc_bytes bundle;
         if (!sc_port_ca_bundle(&bundle.data, &bundle.length))
-            return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.caCert \"system\": this platform has no CA "
-                                                   "bundle (on Debian: package ca-certificates)");
+            return refuse(reason, SC_ERR_SSL_INIT,
+                          "tls: cert.caCert \"system\": this platform has no CA "
+                          "bundle (on Debian: package ca-certificates)");
         return read_certs(&c->ca, &bundle, "caCert", reason);
     }
     return read_certs(&c->ca, &cert->ca_cert, "caCert", reason);

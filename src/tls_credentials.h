@@ -24,9 +24,9 @@ struct sc_tls_credentials {
     mbedtls_x509_crt ca;
     mbedtls_x509_crt client_cert;
     mbedtls_pk_context client_key;
-    char *name;         /* the server's: for SNI and for the check */
-    bool is_literal;    /* `name` is an IP address: no SNI */
-    bool has_ca;        /* the server is verified */
+    char *name;      /* the server's: for SNI and for the check */
+    bool is_literal; /* `name` is an IP address: no SNI */
+    bool has_ca;     /* the server is verified */
     bool may_resume;
     bool has_pin;
     enum sc_name_check name_check;

@@ -63,7 +63,8 @@ static const struct {
     { MBEDTLS_X509_BADCERT_EXT_KEY_USAGE, "wrong extended key usage" },
     { MBEDTLS_X509_BADCERT_NS_CERT_TYPE, "wrong certificate type" },
     { MBEDTLS_X509_BADCERT_BAD_MD, "weak key or hash: signed with a hash that is not accepted" },
-    { MBEDTLS_X509_BADCERT_BAD_PK, "weak key or hash: signed with a kind of key that is not accepted" },
+    { MBEDTLS_X509_BADCERT_BAD_PK,
+      "weak key or hash: signed with a kind of key that is not accepted" },
     { MBEDTLS_X509_BADCERT_BAD_KEY, "weak key or hash: a key that is too short" },
     { MBEDTLS_X509_BADCERT_MISSING, "missing" },
     { MBEDTLS_X509_BADCERT_SKIP_VERIFY, "not verified" },
@@ -200,8 +201,9 @@ static void explain_verdict(char *out, size_t size, const struct sc_tls_verdict 
         append(words, sizeof(words), text, strlen(text));
     }
     if (v->flags & MBEDTLS_X509_BADCERT_CN_MISMATCH) {
-        snprintf(out, size, "tls: certificate verify failed: %s%sname mismatch: %.60s is not among %s",
-                 words, words[0] ? ", " : "", wanted_name, v->names);
+        snprintf(out, size,
+                 "tls: certificate verify failed: %s%sname mismatch: %.60s is not among %s", words,
+                 words[0] ? ", " : "", wanted_name, v->names);
         return;
     }
     if (!words[0])

@@ -16,10 +16,10 @@
 
 /* What the verification of the server's chain found, collected certificate by certificate. */
 struct sc_tls_verdict {
-    uint32_t flags;         /* MBEDTLS_X509_BADCERT_* of the whole chain */
-    int depth;              /* of the certificate with the first fault; 0 is the server's own */
-    bool is_bad_signature;  /* its issuer is trusted, but has not signed it */
-    char names[128];        /* of the server's certificate */
+    uint32_t flags;        /* MBEDTLS_X509_BADCERT_* of the whole chain */
+    int depth;             /* of the certificate with the first fault; 0 is the server's own */
+    bool is_bad_signature; /* its issuer is trusted, but has not signed it */
+    char names[128];       /* of the server's certificate */
 };
 
 /* One certificate of the chain, from the CA down. */

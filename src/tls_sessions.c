@@ -192,11 +192,13 @@ static bool is_well_formed(const unsigned char *data, size_t length)
     while (at < length) {
         if (length - at < ENTRY_HEADER)
             return false;
-        size_t size = (size_t)data[at + SC_FINGERPRINT_SIZE] << 8 | data[at + SC_FINGERPRINT_SIZE + 1];
+        size_t size =
+            (size_t)data[at + SC_FINGERPRINT_SIZE] << 8 | data[at + SC_FINGERPRINT_SIZE + 1];
         at += ENTRY_HEADER;
         mbedtls_ssl_session session;
         mbedtls_ssl_session_init(&session);
-        bool is_good = size <= length - at && mbedtls_ssl_session_load(&session, data + at, size) == 0;
+        bool is_good =
+            size <= length - at && mbedtls_ssl_session_load(&session, data + at, size) == 0;
         mbedtls_ssl_session_free(&session);
         if (!is_good)
             return false;
@@ -213,7 +215,8 @@ bool sc_tls_load_sessions(const void *data, size_t length)
     if (!is_well_formed(bytes, length))
         return false;
     for (size_t at = MAGIC_SIZE; at < length;) {
-        size_t size = (size_t)bytes[at + SC_FINGERPRINT_SIZE] << 8 | bytes[at + SC_FINGERPRINT_SIZE + 1];
+        size_t size =
+            (size_t)bytes[at + SC_FINGERPRINT_SIZE] << 8 | bytes[at + SC_FINGERPRINT_SIZE + 1];
         struct session *s = new_session(bytes + at, size);
         if (s) {
             memcpy(s->data, bytes + at + ENTRY_HEADER, size);

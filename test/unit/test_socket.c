@@ -14,10 +14,10 @@
 #include <string.h>
 
 #include "engine.h"
+#include "lwip_hooks.h"
 #include "socket.h"
 #include "socketcore.h"
 #include "socketcore_port.h"
-#include "lwip_hooks.h"
 #include "transport.h"
 
 #include "lwip/pbuf.h"
