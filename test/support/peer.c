@@ -96,7 +96,7 @@ static uint64_t now_ms(void)
 /* ---- TCP connections ---- */
 
 enum ending { OPEN, PEER_FIN, PEER_RST, OWN_CLOSE, OWN_RST };
-static const char *const ending_names[] = {"open", "fin", "rst", "closed", "reset"};
+static const char *const ending_names[] = { "open", "fin", "rst", "closed", "reset" };
 
 struct connection {
     struct connection *next;
@@ -127,7 +127,7 @@ static unsigned accepted, records;
 static void end_connection(struct connection *c, enum ending ending)
 {
     if (ending == OWN_RST) {
-        struct linger linger = {.l_onoff = 1, .l_linger = 0};
+        struct linger linger = { .l_onoff = 1, .l_linger = 0 };
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
     close(c->fd);
@@ -463,7 +463,9 @@ static void answer_dns_failure(int fd)
 
 static void keep_dns_question(int fd)
 {
-    static const unsigned char answer[] = {0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1};
+    static const unsigned char answer[] = {
+        0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1
+    };
     struct late_answer spare, *l = &spare;
     for (size_t i = 0; i < sizeof late / sizeof *late; i++)
         if (late[i].at == 0)
@@ -637,11 +639,11 @@ static int bind_socket(int type, bool both, uint16_t port)
     if (port != 0)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (both) {
-        struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
         rc = bind(fd, (struct sockaddr *)&any, sizeof any);
     } else {
-        struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port)};
+        struct sockaddr_in local = { .sin_family = AF_INET, .sin_port = htons(port) };
         local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         rc = bind(fd, (struct sockaddr *)&local, sizeof local);
     }
@@ -665,7 +667,7 @@ static void add(const char *name, enum kind kind, int fd, const char *script)
     if (kind != LISTENER && kind != CONTROL)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     sources[source_count++] =
-        (struct source){kind, fd, strcmp(name, "script") ? name : NULL, script};
+        (struct source){ kind, fd, strcmp(name, "script") ? name : NULL, script };
     printf("%s=%u ", name, port_of(fd));
 }
 
@@ -681,7 +683,7 @@ static int listening(bool both)
 static void add_silent(void)
 {
     int fd = bind_socket(SOCK_STREAM, false, 0);
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port_of(fd))};
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port_of(fd)) };
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (listen(fd, 0) < 0)
         die("listen");
@@ -765,10 +767,10 @@ static void run_once(void)
             abort();
     }
     for (size_t i = 0; i < source_count; i++) {
-        fds[n++] = (struct pollfd){sources[i].fd, sources[i].kind == MUTE ? 0 : POLLIN, 0};
+        fds[n++] = (struct pollfd){ sources[i].fd, sources[i].kind == MUTE ? 0 : POLLIN, 0 };
     }
     for (size_t i = 0; i < sizeof controls / sizeof *controls; i++)
-        fds[n++] = (struct pollfd){controls[i].fd, POLLIN, 0};
+        fds[n++] = (struct pollfd){ controls[i].fd, POLLIN, 0 };
     for (struct connection *c = connections; c != NULL; c = c->next) {
         c->poll = NULL;
         if (c->fd < 0)
@@ -776,7 +778,7 @@ static void run_once(void)
         /* An echo stops reading while the client does not take what came back. */
         bool input = c->reading && !c->saw_fin && (!c->echoing || c->out_length < (1u << 18));
         short events = (short)((input ? POLLIN : 0) | (is_busy(c) ? POLLOUT : 0));
-        fds[n] = (struct pollfd){events != 0 || !c->saw_fin ? c->fd : -1, events, 0};
+        fds[n] = (struct pollfd){ events != 0 || !c->saw_fin ? c->fd : -1, events, 0 };
         c->poll = &fds[n++];
         if (c->wait_until != 0 && timeout < 0)
             timeout = 5;

@@ -106,9 +106,8 @@ static struct sc_timer *find_first(int count)
 
     for (int i = 0; i < count; i++) {
         struct sc_timer *timer = &timers[i];
-        if (sc_timer_is_armed(timer) &&
-            (!first || timer->at < first->at ||
-             (timer->at == first->at && timer->order < first->order)))
+        if (sc_timer_is_armed(timer) && (!first || timer->at < first->at ||
+                                         (timer->at == first->at && timer->order < first->order)))
             first = timer;
     }
     return first;

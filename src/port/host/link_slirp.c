@@ -41,8 +41,9 @@ _Static_assert(TCP_MSS == 16384, "TCP_MSS is not lwipopts.h's");
 /* What neighbour discovery demands, so that no router can have passed it on. */
 #define HOP_LIMIT 255
 
-static const unsigned char our_hardware_address[ETH_HWADDR_LEN] = { 0x52, 0x54, 0, 0x12, 0x34,
-                                                                    0x56 };
+static const unsigned char our_hardware_address[ETH_HWADDR_LEN] = {
+    0x52, 0x54, 0, 0x12, 0x34, 0x56
+};
 /* slirp does not look at the destination. */
 static const unsigned char its_hardware_address[ETH_HWADDR_LEN] = { 0x52, 0x55, 10, 0, 2, 2 };
 
@@ -367,8 +368,7 @@ static void announce_ip6(struct netif *netif)
     advertisement->flags = ND6_FLAG_OVERRIDE;
     ip6_addr_copy_to_packed(advertisement->target_address, *own);
     IP6_ADDR(&router, PP_HTONL(0xfec00000), 0, 0, PP_HTONL(2));
-    advertisement->chksum =
-        ip6_chksum_pseudo(p, IP6_NEXTH_ICMP6, p->tot_len, own, &router);
+    advertisement->chksum = ip6_chksum_pseudo(p, IP6_NEXTH_ICMP6, p->tot_len, own, &router);
     ip6_output_if(p, own, &router, HOP_LIMIT, 0, IP6_NEXTH_ICMP6, netif);
     pbuf_free(p);
 }

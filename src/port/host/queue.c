@@ -3,7 +3,8 @@
  * script's timers in the order of their time. The two are merged when something is taken, so a
  * timer needs no place in the queue, and one that was stopped in time is never seen.
  *
- * Sockets are posted by the engine, on whichever thread runs it; timers belong to the script thread.
+ * Sockets are posted by the engine, on whichever thread runs it; timers belong to the script
+ * thread.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1443,9 +1443,9 @@ static void test_late_answer_after_restart(void **state)
 
 /* ---- all of them ---- */
 
-/* lwIP changes a netconn's flags on the tcpip thread (sent_tcp and err_tcp, api/api_msg.c) while the
- * engine looks at others of them (netconn_recv_data, netconn_write, api/api_lib.c), with no lock.
- * Visible, because the sanitizer's library looks for it. */
+/* lwIP changes a netconn's flags on the tcpip thread (sent_tcp and err_tcp, api/api_msg.c) while
+ * the engine looks at others of them (netconn_recv_data, netconn_write, api/api_lib.c), with no
+ * lock. Visible, because the sanitizer's library looks for it. */
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 const char *__tsan_default_suppressions(void)
 {
