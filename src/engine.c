@@ -28,8 +28,11 @@ static uint32_t clock_last;
 /* The engine's thread only. */
 static struct sc_timers timers;
 
+/* Nothing happens to a task that is not ready. Under protection. */
 static void unlink_ready(struct sc_task *task)
 {
+    if (!task->link)
+        return;
     *task->link = task->next;
     if (task->next)
         task->next->link = task->link;
@@ -74,8 +77,7 @@ void sc_task_remove(struct sc_task *task)
 
     sc_timer_cancel(&timers, &task->timer);
     SYS_ARCH_PROTECT(level);
-    if (task->link)
-        unlink_ready(task);
+    unlink_ready(task);
     task->wake = 0;
     SYS_ARCH_UNPROTECT(level);
 }

@@ -18,7 +18,6 @@
 #endif
 #define SESSION_SIZE_MAX 8192 /* a long chain of the peer's is not worth keeping */
 
-#define MAGIC "SCT1"
 #define MAGIC_SIZE 4
 #define ENTRY_HEADER (SC_FINGERPRINT_SIZE + 2)
 
@@ -28,6 +27,8 @@ struct session {
     size_t length;
     unsigned char data[];
 };
+
+static const unsigned char magic[MAGIC_SIZE] = { 'S', 'C', 'T', '1' };
 
 /* Most recently used first. Under the mutex. */
 static struct session *sessions;
@@ -168,7 +169,7 @@ size_t sc_tls_save_sessions(void *out, size_t size)
     for (struct session *s = sessions; s; s = s->next)
         needed += ENTRY_HEADER + s->length;
     if (needed <= size) {
-        memcpy(at, MAGIC, MAGIC_SIZE);
+        memcpy(at, magic, MAGIC_SIZE);
         at += MAGIC_SIZE;
         for (struct session *s = sessions; s; s = s->next) {
             memcpy(at, s->fingerprint, SC_FINGERPRINT_SIZE);
@@ -187,7 +188,7 @@ static bool is_well_formed(const unsigned char *data, size_t length)
 {
     size_t at = MAGIC_SIZE;
 
-    if (length < MAGIC_SIZE || memcmp(data, MAGIC, MAGIC_SIZE) != 0)
+    if (length < MAGIC_SIZE || memcmp(data, magic, MAGIC_SIZE) != 0)
         return false;
     while (at < length) {
         if (length - at < ENTRY_HEADER)

@@ -656,7 +656,8 @@ static uint16_t port_of(int fd)
 {
     struct sockaddr_storage name;
     socklen_t size = sizeof name;
-    getsockname(fd, (struct sockaddr *)&name, &size);
+    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
+        die("getsockname");
     return ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
                                             : ((struct sockaddr_in *)&name)->sin_port);
 }

@@ -36,8 +36,10 @@ static bool grow_posts(void)
 
     if (!grown)
         return false;
-    for (size_t i = 0; i < posts_count; i++)
-        grown[i] = posts[(posts_first + i) % posts_capacity];
+    for (size_t i = 0; i < posts_count; i++) {
+        grown[i] = posts[posts_first];
+        posts_first = posts_first + 1 < posts_capacity ? posts_first + 1 : 0;
+    }
     free(posts);
     posts = grown;
     posts_capacity = capacity;
