@@ -22,6 +22,7 @@
 /* The ready list and the clock are shared, under SYS_ARCH_PROTECT. */
 static struct sc_task *ready_first;
 static struct sc_task **ready_end = &ready_first;
+static size_t ready_count;
 static uint64_t clock_ms;
 static uint32_t clock_last;
 
@@ -40,6 +41,7 @@ static void unlink_ready(struct sc_task *task)
         ready_end = task->link;
     task->link = NULL;
     task->next = NULL;
+    ready_count--;
 }
 
 void sc_task_wake(struct sc_task *task, unsigned wake)
@@ -55,6 +57,7 @@ void sc_task_wake(struct sc_task *task, unsigned wake)
         task->link = ready_end;
         *ready_end = task;
         ready_end = &task->next;
+        ready_count++;
     }
     SYS_ARCH_UNPROTECT(level);
     if (is_new)
@@ -126,20 +129,19 @@ static void fire_timers(void)
     }
 }
 
-/* Runs what was ready at the start, each once: what becomes ready meanwhile has its turn in the
- * next round. */
+/* Runs as many as were ready at the start: what becomes ready meanwhile has its turn in the next
+ * round. */
 static void run_round(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    struct sc_task **last;
+    size_t left;
 
     SYS_ARCH_PROTECT(level);
-    last = ready_end;
+    left = ready_count;
     SYS_ARCH_UNPROTECT(level);
-    for (;;) {
+    for (; left; left--) {
         SYS_ARCH_PROTECT(level);
         struct sc_task *task = ready_first;
-        bool is_last = task && &task->next == last;
         unsigned wake = 0;
         if (task) {
             unlink_ready(task);
@@ -150,8 +152,6 @@ static void run_round(void)
         if (!task)
             return;
         task->run(task, wake);
-        if (is_last)
-            return;
     }
 }
 
