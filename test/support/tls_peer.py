@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A TLS server that does what its client's first line says, record by record.
 
-Prints "port=N" when it listens on 127.0.0.1. The script is a line of commands, done in turn:
+Prints "port=N" when it listens on 127.0.0.1, and "sni=NAME" ("sni=-" without one) for each
+ClientHello. The script is a line of commands, done in turn:
 
   send:N          N bytes of the pattern (the one of peer.c), in one piece
   records:N:S     N bytes of the pattern in records of S bytes, all of them in one write
@@ -216,6 +217,7 @@ def main():
     if options.ca:
         context.load_verify_locations(options.ca)
         context.verify_mode = ssl.CERT_REQUIRED
+    context.sni_callback = lambda tls, name, own: print("sni=" + (name or "-"), flush=True)
     if options.alpn:
         context.set_alpn_protocols(options.alpn.split(","))
     listener = socket.socket()
