@@ -47,7 +47,7 @@ turn_off()
 servers=
 for package; do
     case $package in
-    nginx | mosquitto) servers="$servers $package" ;;
+    nginx | mosquitto | stunnel4) servers="$servers $package" ;;
     esac
 done
 

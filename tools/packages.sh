@@ -8,7 +8,8 @@ packages_for()
     build) echo gcc libc6-dev cmake ninja-build libslirp-dev lua5.1 liblua5.1-0-dev ;;
     sources) echo dpkg-dev ;;
     unit) echo libcmocka-dev ;;
-    specs) echo lua-busted lua-socket nginx mosquitto dnsmasq-base iproute2 openssl python3 tshark ;;
+    specs) echo lua-busted lua-socket nginx mosquitto dnsmasq-base iproute2 openssl python3 tshark \
+        gnutls-bin nodejs stunnel4 ;;
     luajit) echo luajit ;;
     lua53) echo lua5.3 liblua5.3-dev ;;
     lua54) echo lua5.4 liblua5.4-dev ;;
