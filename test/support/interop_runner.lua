@@ -137,8 +137,8 @@ function interop.write_report(missing)
     local lines = {
         "# TLS with servers that others wrote",
         "",
--- - `version`, `suite` (optional), `alpn`, `verified` (false: without a CA): as in `sock_info`
-            .. "second one had to resume the first one's session."):format(#interop.rows),
+        ("%d combinations. Each is two connections with data both ways. For \"yes\" below the "
+            .. "second one had to resume the session of the first."):format(#interop.rows),
         "",
     }
     for _, name in ipairs(missing) do
