@@ -58,7 +58,8 @@ describe("a process that ends while its data is under way", function()
     it("has lost nothing though the peer sent much that nobody read", function()
         local closed = "socketcore.sock_close(id) wait_for(rtos.MSG_SOCK_CLOSE_CNF) os.exit(0)"
         for _, rest in ipairs { closed, "socketcore.sock_close(id) os.exit(0)", "os.exit(0)" } do
-            local stat = send_and_end("send:200000 rcvbuf:65536 noread wait:300 doread", 600000, rest)
+            local peer = "send:200000 rcvbuf:65536 noread wait:300 doread"
+            local stat = send_and_end(peer, 600000, rest)
             assert.equal(600000, stat.rx)
             assert.equal(1, stat.match)
         end

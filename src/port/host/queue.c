@@ -29,6 +29,14 @@ static size_t posts_capacity;
 static size_t posts_first;
 static size_t posts_count;
 
+/* The place of the post that `offset` others stand in front of. */
+static size_t post_place(size_t offset)
+{
+    size_t place = posts_first + offset;
+
+    return place < posts_capacity ? place : place - posts_capacity;
+}
+
 static bool grow_posts(void)
 {
     size_t capacity = posts_capacity ? 2 * posts_capacity : 16;
@@ -56,8 +64,7 @@ bool sc_port_post(int socket)
     pthread_mutex_lock(&lock);
     has_room = posts_count < posts_capacity || grow_posts();
     if (has_room)
-        posts[(posts_first + posts_count++) % posts_capacity] =
-            (struct post){ .socket = socket, .at = now };
+        posts[post_place(posts_count++)] = (struct post){ .socket = socket, .at = now };
     pthread_mutex_unlock(&lock);
     return has_room;
 }
@@ -172,7 +179,7 @@ enum sc_item sc_queue_take(uint64_t now, int *id)
     has_socket = posts_count && !(has_timer && timer->timer.at < posts[posts_first].at);
     if (has_socket) {
         *id = posts[posts_first].socket;
-        posts_first = (posts_first + 1) % posts_capacity;
+        posts_first = post_place(1);
         posts_count--;
     }
     pthread_mutex_unlock(&lock);
