@@ -54,7 +54,7 @@ describe("a TLS connection", function()
     it("to a server with a key of RSA 3072 and SHA-384 signatures is made", function()
         local made = pki.issue { issuer = pki.root(), key = "rsa3072", digest = "sha384",
             names = pki.server_names }
-        tls.check_echo(tls.open(tls.openssl { cert = made }, verified()))
+        tls.try(tls.openssl { cert = made }, verified())
     end)
 
     it("to a CA with an RSA key is verified", function()
@@ -70,14 +70,14 @@ describe("a TLS connection", function()
 
     it("takes the CA as DER too", function()
         local server = tls.openssl { cert = pki.server() }
-        tls.check_echo(tls.open(server, verified { caCert = pki.der(pki.root()) }))
+        tls.try(server, verified { caCert = pki.der(pki.root()) })
     end)
 
     it("takes the right CA among several in caCert", function()
         local server = tls.openssl { cert = pki.server() }
         local others = pki.other_root().pem .. pki.root("rsa2048").pem
-        tls.check_echo(tls.open(server, verified { caCert = others .. pki.root().pem }))
-        tls.check_echo(tls.open(server, verified { caCert = pki.root().pem .. others }))
+        tls.try(server, verified { caCert = others .. pki.root().pem })
+        tls.try(server, verified { caCert = pki.root().pem .. others })
         assert.matches("not signed by a trusted CA", tls.fail(server, verified { caCert = others }))
     end)
 
@@ -85,15 +85,15 @@ describe("a TLS connection", function()
         local server = tls.openssl { cert = pki.server() }
         local text = "# the CAs\n\n" .. pki.other_root().pem .. "\nand ours:\n" .. pki.root().pem
             .. "# the end\n"
-        tls.check_echo(tls.open(server, verified { caCert = text }))
-        tls.check_echo(tls.open(server, verified { caCert = (text:gsub("\n", "\r\n")) }))
+        tls.try(server, verified { caCert = text })
+        tls.try(server, verified { caCert = (text:gsub("\n", "\r\n")) })
     end)
 
     it("follows a chain with an intermediate CA that the server sends", function()
         local made = pki.issue { issuer = pki.intermediate(), names = pki.server_names }
         for _, version in ipairs(VERSIONS) do
             local server = tls.openssl { cert = made, args = version[1] }
-            tls.check_echo(tls.open(server, verified()))
+            tls.try(server, verified())
         end
     end)
 
@@ -101,7 +101,7 @@ describe("a TLS connection", function()
         local low = pki.issue { issuer = pki.intermediate(), label = "low", ca = true,
             subject = "/CN=Test Low" }
         local made = pki.issue { issuer = low, names = pki.server_names }
-        tls.check_echo(tls.open(tls.openssl { cert = made }, verified()))
+        tls.try(tls.openssl { cert = made }, verified())
     end)
 
     it("needs the intermediate CA from somewhere: the server or caCert", function()
@@ -109,8 +109,8 @@ describe("a TLS connection", function()
         local server = tls.openssl { cert = made, chain = made.cert }
         assert.matches("not signed by a trusted CA", tls.fail(server, verified()))
         local both = pki.root().pem .. pki.intermediate().pem
-        tls.check_echo(tls.open(server, verified { caCert = both }))
-        tls.check_echo(tls.open(server, verified { caCert = pki.intermediate().pem }))
+        tls.try(server, verified { caCert = both })
+        tls.try(server, verified { caCert = pki.intermediate().pem })
     end)
 
     it("sends SNI for names: hostName, or the address when there is none", function()
@@ -152,8 +152,8 @@ describe("a TLS connection", function()
     it("takes port and address in either order", function()
         local server = tls.openssl { cert = pki.server() }
         local cert = verified { resume = false }
-        tls.check_echo(h.open(h.SSL, server.port, "127.0.0.1", cert))
-        tls.check_echo(h.open(h.SSL, tostring(server.port), "localhost", cert))
+        h.close(h.open(h.SSL, server.port, "127.0.0.1", cert))
+        h.close(h.open(h.SSL, tostring(server.port), "localhost", cert))
     end)
 end)
 
@@ -209,22 +209,22 @@ describe("a client certificate", function()
     it("may be DER", function()
         local client = pki.client()
         for _, version in ipairs(VERSIONS) do
-            tls.check_echo(tls.open(server[version[1]], verified { clientCert = pki.der(client),
-                clientKey = client.key_pem }))
+            tls.try(server[version[1]], verified { clientCert = pki.der(client),
+                clientKey = client.key_pem })
         end
     end)
 
     it("may have a password that its key does not need", function()
         local client = pki.client()
-        tls.check_echo(tls.open(server["-tls1_3"], verified { clientCert = client.pem,
-            clientKey = client.key_pem, clientPassword = "superfluous" }))
+        tls.try(server["-tls1_3"], verified { clientCert = client.pem,
+            clientKey = client.key_pem, clientPassword = "superfluous" })
     end)
 
     it("of RSA 4096 is accepted", function()
         local client = pki.client "rsa4096"
         for _, version in ipairs(VERSIONS) do
-            tls.check_echo(tls.open(server[version[1]], verified { clientCert = client.pem,
-                clientKey = client.key_pem }))
+            tls.try(server[version[1]], verified { clientCert = client.pem,
+                clientKey = client.key_pem })
         end
     end)
 
@@ -232,8 +232,8 @@ describe("a client certificate", function()
         local client = pki.issue { issuer = pki.intermediate(), label = "client",
             subject = "/CN=device" }
         for _, version in ipairs(VERSIONS) do
-            tls.check_echo(tls.open(server[version[1]], verified { clientCert = client.chain_pem,
-                clientKey = client.key_pem }))
+            tls.try(server[version[1]], verified { clientCert = client.chain_pem,
+                clientKey = client.key_pem })
         end
     end)
 
@@ -260,15 +260,15 @@ describe("a client certificate", function()
         local client = pki.client()
         for _, version in ipairs(VERSIONS) do
             local other = tls.openssl { cert = pki.server(), args = version[1] }
-            tls.check_echo(tls.open(other, verified { clientCert = client.pem,
-                clientKey = client.key_pem }))
+            tls.try(other, verified { clientCert = client.pem,
+                clientKey = client.key_pem })
         end
     end)
 
     it("is left out when the server only asks", function()
         for _, version in ipairs(VERSIONS) do
             local other = tls.openssl { cert = pki.server(), args = version[1] .. " -verify 3" }
-            tls.check_echo(tls.open(other, verified()))
+            tls.try(other, verified())
         end
     end)
 end)

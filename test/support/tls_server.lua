@@ -159,6 +159,16 @@ function tls.check_echo(id, text)
     assert(answer == text:reverse() .. "\n", "another answer: " .. answer)
 end
 
+--- Connects to an `openssl s_server -rev`, which serves one client at a time, has a line turned round
+-- and closes. Returns what sock_info said.
+function tls.try(server, cert, insist, address)
+    local id = tls.open(server, cert, insist, address)
+    local info = h.sc.sock_info(id)
+    tls.check_echo(id)
+    h.close(id)
+    return info
+end
+
 --- Opens a connection to a tls_peer.py, verified, and sends the script.
 function tls.open_script(server, script, cert)
     local id = tls.open(server, cert or { caCert = pki.root().pem, hostName = "localhost" })
