@@ -113,7 +113,6 @@ struct sc_open_args {
     uint16_t local_port;        /* 0: any */
     size_t recv_buffer;         /* bytes, 0: the default */
     enum sc_insist insist;      /* SSL only */
-    bool send_host_name;        /* SSL only: SNI even where it would be left out */
     const struct sc_cert *cert; /* SSL only, or NULL */
 };
 

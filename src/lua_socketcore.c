@@ -207,7 +207,8 @@ static int sock_conn(lua_State *L)
     args.recv_buffer = (size_t)opt_range(L, next, 0, INT_MAX, 0, "recvBufferLen");
     args.insist = (enum sc_insist)opt_range(L, next + 1, 0, 1, args.insist, "insist");
     args.local_port = (uint16_t)opt_range(L, next + 2, 0, 65535, 0, "localPort");
-    args.send_host_name = opt_range(L, next + 3, 0, 1, 0, "hostNameFlag") == 1;
+    /* SNI is sent for every name anyway, and for an IP literal never. */
+    opt_range(L, next + 3, 0, 1, 0, "hostNameFlag");
     enum sc_error error = sc_open(&args, &id, &reason);
     if (error != SC_OK) {
         lua_pushnil(L);

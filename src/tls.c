@@ -124,13 +124,45 @@ static enum sc_error explain(struct sc_tls_channel *t, int ret)
 
 /* ---- setting up ---- */
 
+#if !defined(MBEDTLS_HAVE_TIME_DATE)
+/* Seconds since 1970 of a date in the Gregorian calendar. */
+static int64_t seconds_of(const mbedtls_x509_time *time)
+{
+    /* The year begins in March here, so that the leap day is its last. */
+    int64_t year = time->mon > 2 ? time->year : time->year - 1;
+    int64_t month = (time->mon + 9) % 12;
+    int64_t days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 +
+                   time->day - 1 - 719468;
+
+    return ((days * 24 + time->hour) * 60 + time->min) * 60 + time->sec;
+}
+
+/* mbedTLS looks at the dates only where the C library has a clock. */
+static uint32_t check_dates(const mbedtls_x509_crt *crt, int64_t now)
+{
+    if (now > seconds_of(&crt->valid_to))
+        return MBEDTLS_X509_BADCERT_EXPIRED;
+    return now < seconds_of(&crt->valid_from) ? MBEDTLS_X509_BADCERT_FUTURE : 0;
+}
+#else
+static uint32_t check_dates(const mbedtls_x509_crt *crt, int64_t now)
+{
+    LWIP_UNUSED_ARG(crt);
+    LWIP_UNUSED_ARG(now);
+    return 0;
+}
+#endif
+
 static int on_certificate(void *context, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
     struct sc_tls_channel *t = context;
 
     if (t->credentials->name_check == SC_NAME_IGNORED)
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
-    if (!sc_port_time()) {
+    int64_t now = sc_port_time();
+    if (now) {
+        *flags |= check_dates(crt, now);
+    } else {
         *flags &= ~(uint32_t)(MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE);
         t->has_no_clock = true;
     }

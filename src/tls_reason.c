@@ -214,13 +214,23 @@ static void explain_verdict(char *out, size_t size, const struct sc_tls_verdict 
 
 /* ---- all errors ---- */
 
+#define LATE_FAULTS                                                                                \
+    ((uint32_t)(MBEDTLS_X509_BADCERT_KEY_USAGE | MBEDTLS_X509_BADCERT_EXT_KEY_USAGE |              \
+                MBEDTLS_X509_BADCERT_BAD_KEY))
+
 enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_context *ssl,
                              const struct sc_tls_verdict *verdict, const char *wanted_name)
 {
-    if (ret == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED ||
-        (verdict->flags && ret == MBEDTLS_ERR_SSL_BAD_CERTIFICATE)) {
-        explain_verdict(out, size, verdict, wanted_name);
-        return SC_ERR_SSL_INVALID;
+    if (ret == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || ret == MBEDTLS_ERR_SSL_BAD_CERTIFICATE) {
+        struct sc_tls_verdict all = *verdict;
+        /* What the server's own certificate may be used for is checked after the callback. */
+        uint32_t late = mbedtls_ssl_get_verify_result(ssl);
+        if (late != 0xFFFFFFFF)
+            all.flags |= late & LATE_FAULTS;
+        if (all.flags || ret == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
+            explain_verdict(out, size, &all, wanted_name);
+            return SC_ERR_SSL_INVALID;
+        }
     }
     if (ret == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         snprintf(out, size, "tls: the server sent the alert %s",

@@ -17,11 +17,7 @@
 /* No MBEDTLS_HAVE_TIME: many targets have no clock until the network has told them the time, and
  * certificates would all fail. The dates of certificates are looked at in the core, by
  * sc_port_time. */
-/* Neither /dev/urandom nor a hardware generator that mbedTLS knows: sc_port_entropy is the only
- * source. */
-#define MBEDTLS_NO_PLATFORM_ENTROPY
-#define MBEDTLS_ENTROPY_C
-#define MBEDTLS_CTR_DRBG_C
+/* No generator of mbedTLS's own: all random numbers come from sc_port_entropy. */
 /* The smaller of the two tables: 6 KB of flash for a little speed. */
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
