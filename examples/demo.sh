@@ -136,35 +136,77 @@ start_on_port()
 
 # ---- the servers ----
 
-run_nginx()
+# A CA, and what it signed: a certificate for this machine's servers and one for a client.
+make_certificates()
 {
-    mkdir -p "$work/nginx"
-    cat > "$work/nginx/nginx.conf" << END
+    mkdir "$work/pki"
+    (
+        cd "$work/pki"
+        echo 'subjectAltName = DNS:localhost, IP:127.0.0.1' > server.ext
+        echo 'extendedKeyUsage = clientAuth' > client.ext
+        new_key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+        # shellcheck disable=SC2086 # a list of words
+        {
+            openssl req -x509 $new_key -keyout ca.key -out ca.crt -days 2 -subj '/CN=demo CA' \
+                -addext 'keyUsage = critical, keyCertSign'
+            for name in server client; do
+                openssl req $new_key -keyout $name.key -out $name.csr -subj "/CN=demo $name"
+                openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+                    -extfile $name.ext -out $name.crt
+            done
+        }
+    ) > "$work/pki.out" 2>&1 || {
+        sed 's/^/    /' "$work/pki.out" >&2
+        fail "openssl does not make the certificates; what it said is above."
+    }
+}
+
+# start_nginx NAME [LINE]: serves www on $port; LINE is one more of its configuration.
+start_nginx()
+{
+    mkdir -p "$work/$1/www"
+    cp "$here/www/index.html" "$work/$1/www/"
+    cat > "$work/$1/nginx.conf" << END
 daemon off;
 master_process off;
 pid nginx.pid;
 error_log stderr;
 events { }
 http {
-    access_log off;
     client_body_temp_path body;
     proxy_temp_path proxy;
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     types { text/html html; }
+    ${2:-access_log off;}
     server {
-        listen 127.0.0.1:$port;
+        listen 127.0.0.1:$port${2:+ ssl};
         root www;
     }
 }
 END
-    mkdir -p "$work/nginx/www"
-    cp "$here/www/index.html" "$work/nginx/www/"
-    start nginx nginx -e stderr -p "$work/nginx/" -c nginx.conf
+    start "$1" nginx -e stderr -p "$work/$1/" -c nginx.conf
 }
 
-run_mosquitto()
+run_nginx()
+{
+    start_nginx nginx
+}
+
+# Its log says of each request whether the session was resumed: "r", else ".".
+run_nginx_tls()
+{
+    start_nginx nginx-tls "
+    ssl_certificate $work/pki/server.crt;
+    ssl_certificate_key $work/pki/server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    log_format tls '\$ssl_session_reused';
+    access_log sessions tls;"
+}
+
+# start_mosquitto NAME [LINE]: listens on $port; LINE is one more of its configuration.
+start_mosquitto()
 {
     {
         echo "listener $port 127.0.0.1"
@@ -174,8 +216,22 @@ run_mosquitto()
         if [ "$(id -u)" -eq 0 ]; then
             echo 'user root'
         fi
-    } > "$work/mosquitto.conf"
-    start mosquitto mosquitto -c "$work/mosquitto.conf"
+        echo "${2:-}"
+    } > "$work/$1.conf"
+    start "$1" mosquitto -c "$work/$1.conf"
+}
+
+run_mosquitto()
+{
+    start_mosquitto mosquitto
+}
+
+run_mosquitto_tls()
+{
+    start_mosquitto mosquitto-tls "cafile $work/pki/ca.crt
+certfile $work/pki/server.crt
+keyfile $work/pki/server.key
+require_certificate true"
 }
 
 # It takes any free ports and says which. Sets echo_tcp and echo_udp.
@@ -258,7 +314,7 @@ note()
 for module in socketcore rtos; do
     [ -f "$build/$module.so" ] || fail "there is no $module.so in $build." "Run ./dev build first."
 done
-for program in nginx mosquitto lua5.1 timeout; do
+for program in nginx mosquitto openssl lua5.1 timeout; do
     command -v "$program" > /dev/null || fail "there is no $program on this system."
 done
 
@@ -273,18 +329,36 @@ LUA_CPATH="$build/?.so;;"
 export LUA_PATH LUA_CPATH
 
 echo 'Servers on this machine:'
+make_certificates
 start_on_port nginx run_nginx
 nginx_port=$port
 start_on_port mosquitto run_mosquitto
 mqtt_port=$port
+start_on_port nginx-tls run_nginx_tls
+https_port=$port
+start_on_port mosquitto-tls run_mosquitto_tls
+mqtts_port=$port
 start_echo_server
 
 echo
 echo 'Firmware scripts, over lwIP:'
 step 'HTTP: a page from nginx' 20 http_get.lua 127.0.0.1 "$nginx_port" / "$work/page"
 same 'HTTP: the body is the file, byte for byte' "$here/www/index.html" "$work/page"
+step 'HTTPS: the page, twice' 20 https_get.lua localhost "$https_port" / "$work/pki/ca.crt" \
+    "$work/https_page"
+same 'HTTPS: the body is the file, byte for byte' "$here/www/index.html" "$work/https_page"
+printf '.\nr\n' > "$work/sessions"
+# nginx writes a line after the client has all of the response.
+polls=0
+while [ "$(wc -l < "$work/nginx-tls/sessions")" -lt 2 ] && [ "$polls" -lt 50 ]; do
+    polls=$((polls + 1))
+    sleep 0.02
+done
+same 'HTTPS: nginx resumed the second session' "$work/sessions" "$work/nginx-tls/sessions"
 step 'TCP: 1 MB there and back' 30 upload_echo.lua 127.0.0.1 "$echo_tcp"
 step 'MQTT: subscribe, publish, receive' 30 mqtt.lua 127.0.0.1 "$mqtt_port"
+step 'MQTT over TLS, with a client certificate' 30 mqtt.lua 127.0.0.1 "$mqtts_port" \
+    "$work/pki/ca.crt" "$work/pki/client.crt" "$work/pki/client.key"
 step 'UDP: 100 round trips' 30 udp_echo.lua 127.0.0.1 "$echo_udp" 100
 step 'ICMP: echo from the gateway, RAW socket' 20 ping.lua 10.0.2.2
 

@@ -1,7 +1,8 @@
 -- A small MQTT 3.1.1 client: connects to a broker, subscribes to a topic, publishes to it, and
--- waits for the message to come back; once with QoS 0, once with QoS 1.
+-- waits for the message to come back; once with QoS 0, once with QoS 1. With a CA's file it does so
+-- over TLS and verifies the broker; with a certificate and its key it shows those to the broker.
 --
---     ./dev run examples/mqtt.lua [HOST [PORT]]
+--     ./dev run examples/mqtt.lua [HOST [PORT [CA_FILE [CERTIFICATE_FILE KEY_FILE]]]]
 --
 -- SPDX-License-Identifier: MIT
 
@@ -10,6 +11,7 @@ require "log"
 require "socket"
 
 local host, port = arg[1] or "127.0.0.1", arg[2] or 1883
+local ca_file, certificate_file, key_file = arg[3], arg[4], arg[5]
 
 local KEEP_ALIVE = 60 -- s
 local TIMEOUT = 10000 -- ms, for each answer
@@ -168,7 +170,12 @@ local function publish_and_receive(id, topic, payload, qos)
 end
 
 sys.taskInit(function()
-    client = socket.tcp()
+    if ca_file then
+        client = socket.tcp(true,
+            { caCert = ca_file, clientCert = certificate_file, clientKey = key_file })
+    else
+        client = socket.tcp()
+    end
     if not client:connect(host, port, 10) then
         fail("cannot connect")
     end

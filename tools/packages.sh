@@ -13,7 +13,7 @@ packages_for()
     luajit) echo luajit ;;
     lua53) echo lua5.3 liblua5.3-dev ;;
     lua54) echo lua5.4 liblua5.4-dev ;;
-    demo) echo nginx mosquitto ;;
+    demo) echo nginx mosquitto openssl ;;
     bench) echo lua-socket ;;
     lint) echo clang-format clang-tidy cppcheck lua-check shellcheck ;;
     esac
