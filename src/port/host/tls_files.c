@@ -45,9 +45,12 @@ bool sc_port_ca_bundle(const void **data, size_t *length)
     const char *chosen = getenv("SSL_CERT_FILE");
 
     free(bundle);
-    bundle = chosen && *chosen ? read_whole(chosen, length) : NULL;
-    for (size_t i = 0; !bundle && i < sizeof(bundles) / sizeof(bundles[0]); i++)
-        bundle = read_whole(bundles[i], length);
+    bundle = NULL;
+    if (chosen && *chosen) /* and no other: whoever names one does not trust the rest */
+        bundle = read_whole(chosen, length);
+    else
+        for (size_t i = 0; !bundle && i < sizeof(bundles) / sizeof(bundles[0]); i++)
+            bundle = read_whole(bundles[i], length);
     *data = bundle;
     return bundle != NULL;
 }

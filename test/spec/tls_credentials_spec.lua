@@ -1,0 +1,174 @@
+-- A cert table that cannot work makes no socket, and says which part it was.
+-- SPDX-License-Identifier: MIT
+local h = require "test.support.helper"
+local pki = require "test.support.pki"
+local tls = require "test.support.tls_server"
+
+if not pki.available then
+    pending "openssl is not installed"
+    return
+end
+
+local BAD_PEM = "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
+
+describe("a cert table", function()
+    local client
+
+    setup(function()
+        tls.begin_file()
+        client = pki.client()
+    end)
+    before_each(h.begin)
+    after_each(tls.finish)
+    teardown(tls.finish_file)
+
+    -- No socket is made and nothing is kept. Returns the reason.
+    local function refused(cert)
+        local used = #h.ids_in_use()
+        local memory = h.rtos.memory()
+        local id, err, reason = h.raw.sock_conn(h.SSL, "127.0.0.1", h.port.silent, cert)
+        assert.is_nil(id)
+        assert.equal(h.sc.ERR_SSL_EINIT, err)
+        assert.equal("string", type(reason))
+        assert.equal(used, #h.ids_in_use())
+        assert.is_true(h.rtos.memory() <= memory, "memory was kept")
+        return reason
+    end
+
+    it("with a caCert that does not parse is refused", function()
+        local parts = { "", "x", "garbage\n", "\0\0\0", BAD_PEM, h.pattern(5000), pki.root().pem:sub(1, 200),
+            pki.der(pki.root()):sub(1, -2), "-----BEGIN CERTIFICATE-----", client.key_pem }
+        for _, text in ipairs(parts) do
+            assert.matches("caCert", refused { caCert = text })
+        end
+    end)
+
+    it("with one bad certificate among good ones is refused", function()
+        local reason = refused { caCert = pki.root().pem .. BAD_PEM .. pki.other_root().pem }
+        assert.matches("caCert: 1 of the certificates", reason, 1, true)
+    end)
+
+    it("with a clientCert that does not parse is refused", function()
+        for _, text in ipairs { "", "x", BAD_PEM, client.key_pem } do
+            assert.matches("clientCert", refused { clientCert = text, clientKey = client.key_pem })
+        end
+    end)
+
+    it("with a clientKey that does not parse is refused", function()
+        for _, text in ipairs { "", "x", client.pem, client.key_pem:sub(1, 100),
+            pki.convert(client.key, "pkey -outform DER"):sub(1, -2) } do
+            assert.matches("clientKey", refused { clientCert = client.pem, clientKey = text })
+        end
+    end)
+
+    it("with a clientCert and no clientKey is refused, and the reverse", function()
+        assert.matches("clientCert needs clientKey", refused { clientCert = client.pem })
+        assert.matches("clientKey needs clientCert", refused { clientKey = client.key_pem })
+    end)
+
+    it("with a key that does not belong to the certificate is refused", function()
+        for _, kind in ipairs { "ec256", "ec384", "rsa2048" } do
+            assert.matches("clientKey does not belong to clientCert", refused {
+                clientCert = client.pem, clientKey = pki.read(pki.key(kind)) })
+        end
+    end)
+
+    it("with a wrong password, or none where one is needed, is refused", function()
+        for _, kind in ipairs { "ec256", "rsa2048" } do
+            for _, form in ipairs { "pkey -traditional -aes128 -passout pass:secret",
+                "pkcs8 -topk8 -v2 aes256 -passout pass:secret" } do
+                local made = pki.client(kind)
+                local cert = { clientCert = made.pem, clientKey = pki.convert(made.key, form) }
+                assert.matches("clientKey is encrypted, clientPassword is missing", refused(cert))
+                cert.clientPassword = "Secret"
+                assert.matches("clientPassword does not fit", refused(cert))
+                cert.clientPassword = ""
+                assert.matches("clientKey", refused(cert))
+            end
+        end
+    end)
+
+    it("with a hostName that is too long is refused", function()
+        assert.matches("hostName", refused { hostName = ("a"):rep(300) })
+    end)
+
+    it("with ALPN names that cannot be is refused", function()
+        assert.matches("alpn", refused { alpn = { "" } })
+        assert.matches("alpn", refused { alpn = { ("x"):rep(256) } })
+    end)
+
+    it("with a psk and no pskIdentity is refused, and the reverse, and empty ones", function()
+        assert.matches("psk", refused { psk = "secret" })
+        assert.matches("psk", refused { pskIdentity = "me" })
+        assert.matches("psk", refused { psk = "", pskIdentity = "me" })
+        assert.matches("psk", refused { psk = ("x"):rep(5000), pskIdentity = "me" })
+    end)
+
+    it("with a pin that is no SHA-256 is refused", function()
+        for _, pin in ipairs { "", "abc", ("x"):rep(31), ("a"):rep(63), ("a"):rep(65), ("g"):rep(64),
+            ("a"):rep(62) .. "+1", (" 1"):rep(32) } do
+            assert.matches("pin", refused { pin = pin })
+        end
+    end)
+
+    it("with a field of a wrong type is an error that names it", function()
+        for _, name in ipairs { "hostName", "caCert", "clientCert", "clientKey", "clientPassword",
+            "psk", "pskIdentity", "pin" } do
+            for _, value in ipairs { {}, true, print } do
+                local ok, err = pcall(h.raw.sock_conn, h.SSL, "127.0.0.1", 1, { [name] = value })
+                assert.is_false(ok)
+                assert.matches("bad argument #4", err, 1, true)
+                assert.matches("cert." .. name, err, 1, true)
+            end
+        end
+        for _, value in ipairs { "mqtt", 5, true, { {} }, { true } } do
+            local ok, err = pcall(h.raw.sock_conn, h.SSL, "127.0.0.1", 1, { alpn = value })
+            assert.is_false(ok)
+            assert.matches("alpn", err)
+        end
+        for _, value in ipairs { "x", {}, 2, -1, 0.5 } do
+            local ok, err = pcall(h.raw.sock_conn, h.SSL, "127.0.0.1", 1, { insist = value })
+            assert.is_false(ok)
+            assert.matches("insist", err)
+        end
+    end)
+
+    it("with a zero byte in hostName is an error", function()
+        assert.is_false((pcall(h.raw.sock_conn, h.SSL, "127.0.0.1", 1, { hostName = "a\0b" })))
+    end)
+
+    it("that is no table is an error", function()
+        for _, value in ipairs { "x", true, 5 } do
+            local ok, err = pcall(h.raw.sock_conn, h.SSL, "127.0.0.1", 1, value)
+            assert.is_false(ok)
+            assert.matches("cert", err)
+        end
+    end)
+
+    it("with fields that nobody knows is taken", function()
+        local server = tls.openssl { cert = pki.server() }
+        tls.try(server, { caCert = pki.root().pem, hostName = "localhost", colour = "blue", [1] = 2 })
+    end)
+
+    it("may be changed and collected once the socket is made", function()
+        local server = tls.openssl { cert = pki.server(),
+            args = "-Verify 3 -verify_return_error -CAfile " .. pki.root().cert }
+        local cert = { caCert = pki.read(pki.root().cert), hostName = ("local"):rep(1) .. "host",
+            clientCert = pki.read(client.cert), clientKey = pki.read(client.key), resume = false }
+        local id = h.sc.sock_conn(h.SSL, "127.0.0.1", server.port, cert)
+        for name in pairs(cert) do
+            cert[name] = nil
+        end
+        cert = nil -- luacheck: ignore
+        collectgarbage()
+        collectgarbage()
+        assert.equal(0, h.wait_for(id, h.CONN_CNF).result)
+        tls.check_echo(id)
+    end)
+
+    it("of a socket that is not SSL is read all the same, and not used", function()
+        local id = h.open(h.TCP, "127.0.0.1", h.port.echo, { caCert = pki.root().pem })
+        h.send(id, "plain")
+        assert.equal("plain", h.read(id, 5))
+    end)
+end)
