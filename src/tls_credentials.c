@@ -360,7 +360,9 @@ static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_op
         error = read_pin(c, &cert->pin, reason);
     if (error != SC_OK)
         return error;
-    c->may_resume = !cert->no_resume;
+    /* In a resumed handshake no identity is sent, and mosquitto 2.0, which takes it for the user's
+     * name, refuses who has none (net.c, psk_server_callback). */
+    c->may_resume = !cert->no_resume && !is_present(&cert->psk);
     decide_checks(c, args->insist);
     take_fingerprint(c, args);
     return SC_OK;
