@@ -3,6 +3,7 @@
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
 local assert = require "luassert"
+local luasocket = require "socket.core"
 local pki = require "test.support.pki"
 
 local interop = { rows = {} }
@@ -15,6 +16,20 @@ function interop.find(program)
     local found = out:read "*l"
     out:close()
     return found
+end
+
+local last_port = 20000
+
+--- A port for a server: another one each time, and below those that the kernel gives to clients, so
+-- that none of the many servers here finds its port taken.
+function interop.port()
+    repeat
+        last_port = last_port + 1
+        local probe = luasocket.tcp()
+        local is_free = probe:bind("127.0.0.1", last_port)
+        probe:close()
+    until is_free
+    return last_port
 end
 
 --- The fields of `cert` for a verified connection, and `more`.
@@ -50,6 +65,16 @@ function interop.echo(id)
         h.send(id, data)
         assert(h.read(id, #data) == data, "something else came back")
     end
+end
+
+--- Reads up to the end of a line, which is left away.
+function interop.read_line(id)
+    local line = ""
+    repeat
+        local byte = h.read(id, 1)
+        line = line .. byte
+    until byte == "\n"
+    return line:sub(1, -2)
 end
 
 local function check_info(c, info, resumed)
