@@ -12,6 +12,7 @@ usage: ./dev bench [options]
   --rounds N       rounds (default 7)
   --seconds S      seconds that one measurement aims at (default 0.5)
   --only NAME,...  only these figures: send send8 receive round_trip connect datagram idle
+                   tls_ecdsa tls_rsa tls_resume tls_send tls_send8 tls_receive, or all of: plain tls
   --cpus C,S       pin clients to CPU C and the server to CPU S, or "none" (default: the first two)
   --json FILE      where the report goes (default build/bench.json)
 ]]
@@ -23,8 +24,9 @@ local TIME_LIMIT = 120 -- seconds that one measurement may take before it counts
 local here, build = os.getenv("BENCH_DIR"), os.getenv("BENCH_BUILD")
 local client_cpu, server_cpu = (os.getenv("BENCH_CPUS") or ""):match("^(%d+) (%d+)")
 
--- What is measured. `less` is true where less is better.
-local FIGURES = {
+-- What is measured, in groups that share their sides and their server. `less` is true where less is
+-- better; `key` is the server's key, where one is asked for.
+local PLAIN_FIGURES = {
     { name = "send", unit = "MB/s", title = "send 11200 bytes, each waits for SEND_CNF" },
     { name = "send8", unit = "MB/s", title = "send 11200 bytes, 8 under way" },
     { name = "receive", unit = "MB/s", title = "receive in pieces of 2048 bytes" },
@@ -33,20 +35,35 @@ local FIGURES = {
     { name = "datagram", unit = "1/s", title = "UDP echoes of 512 bytes" },
     { name = "idle", unit = "KB", title = "memory per idle connection at 1,000", less = true },
 }
+local TLS_FIGURES = {
+    { name = "tls_ecdsa", unit = "1/s", title = "TLS: full handshakes, ECDSA P-256",
+        key = "ecdsa" },
+    { name = "tls_rsa", unit = "1/s", title = "TLS: full handshakes, RSA-2048", key = "rsa" },
+    { name = "tls_resume", unit = "1/s", title = "TLS: resumed (LuaSec: full), 1 byte, close",
+        key = "ecdsa" },
+    { name = "tls_send", unit = "MB/s", title = "TLS: send 11200 bytes, each waits for SEND_CNF",
+        key = "ecdsa" },
+    { name = "tls_send8", unit = "MB/s", title = "TLS: send 11200 bytes, 8 under way",
+        key = "ecdsa" },
+    { name = "tls_receive", unit = "MB/s", title = "TLS: receive in pieces of 2048 bytes",
+        key = "ecdsa" },
+}
 
 local function quoted(text)
     return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- Who is measured. The first is the one that the others stand beside.
-local SIDES = {
-    {
-        name = "socketcore",
-        script = "side_socketcore.lua",
-        environment = "LUA_CPATH=" .. quoted(build .. "/?.so;;"),
-    },
-    { name = "LuaSocket", script = "side_luasocket.lua", environment = "" },
+-- Who is measured.
+local SOCKETCORE = {
+    name = "socketcore",
+    program = "lua5.1 " .. quoted(here .. "/side_socketcore.lua"),
+    environment = "LUA_CPATH=" .. quoted(build .. "/?.so;;"),
 }
+local LUASOCKET = {
+    name = "LuaSocket", program = "lua5.1 " .. quoted(here .. "/side_luasocket.lua"),
+}
+local LUASEC = { name = "LuaSec", program = "lua5.1 " .. quoted(here .. "/side_luasec.lua") }
+local MBEDTLS = { name = "mbedTLS", program = quoted(build .. "/bench/limit_mbedtls") }
 
 local function fail(...)
     io.stderr:write("bench: ", string.format(...), "\n")
@@ -59,7 +76,7 @@ end
 
 -- Processes -----------------------------------------------------------------------------------
 
-local function start_server()
+local function start_plain_server()
     local out = assert(io.popen("exec " .. pinned(server_cpu) .. quoted(build .. "/bench/server")))
     local tcp_port, udp_port = (out:read("*l") or ""):match("^tcp=(%d+) udp=(%d+)$")
     if not tcp_port then
@@ -69,12 +86,47 @@ local function start_server()
     return { tcp_port = tcp_port, udp_port = udp_port, stop = function() out:close() end }
 end
 
+local function start_tls_server()
+    local out = assert(io.popen(string.format("exec %ssh %s %s", pinned(server_cpu),
+        quoted(here .. "/tls_server.sh"), quoted(build .. "/bench/server"))))
+    local ecdsa, rsa, directory = (out:read("*l") or ""):match("^ecdsa=(%d+) rsa=(%d+) dir=(.+)$")
+    if not ecdsa then
+        fail("the TLS server did not start.")
+    end
+    return {
+        ecdsa = { port = ecdsa, ca_file = directory .. "/ecdsa_ca.crt" },
+        rsa = { port = rsa, ca_file = directory .. "/rsa_ca.crt" },
+        stop = function() out:close() end,
+    }
+end
+
+-- The first side is the one that the others stand beside.
+local GROUPS = {
+    {
+        name = "plain", figures = PLAIN_FIGURES, sides = { SOCKETCORE, LUASOCKET },
+        start_server = start_plain_server,
+    },
+    {
+        name = "tls", figures = TLS_FIGURES, sides = { SOCKETCORE, LUASEC, MBEDTLS },
+        start_server = start_tls_server,
+    },
+}
+
+-- What a side is told about the server, after the figure's name.
+local function server_arguments(figure, server, seconds)
+    if figure.key then
+        local there = server[figure.key]
+        return string.format("%s 0 %g %s", there.port, seconds, quoted(there.ca_file))
+    end
+    return string.format("%s %s %g", server.tcp_port, server.udp_port, seconds)
+end
+
 -- The value that a side prints for a figure, or nil when the figure is not for this side.
 local function measure(side, figure, server, seconds)
     local out = assert(io.popen(string.format(
-        "%s timeout --foreground -k 2 %d %slua5.1 %s %s %s %s %g 2>&1; echo \"status $?\"",
-        side.environment, TIME_LIMIT, pinned(client_cpu), quoted(here .. "/" .. side.script),
-        figure.name, server.tcp_port, server.udp_port, seconds)))
+        "%s timeout --foreground -k 2 %d %s%s %s %s 2>&1; echo \"status $?\"",
+        side.environment or "", TIME_LIMIT, pinned(client_cpu), side.program, figure.name,
+        server_arguments(figure, server, seconds))))
     local printed = out:read("*a")
     out:close()
     local value = printed:match("^value (%S+)\nstatus 0\n$")
@@ -137,31 +189,43 @@ local function print_table(rows)
     end
 end
 
-local function print_report(report)
-    local header = { "median (min .. max)", "" }
-    for _, side in ipairs(SIDES) do
-        header[#header + 1] = side.name
-        header[#header + 1] = ""
+local function table_row(group, figure)
+    local row = { figure.title, figure.unit }
+    for _, side in ipairs(group.sides) do
+        local result = figure.sides[side.name]
+        row[#row + 1] = result and readable(result.median) or "-"
+        row[#row + 1] = result and string.format("(%s .. %s)", readable(result.min),
+            readable(result.max)) or ""
     end
-    header[#header + 1] = "ratio"
-    local rows = { header }
-    for _, figure in ipairs(report.figures) do
-        local row = { figure.title, figure.unit }
-        for _, side in ipairs(SIDES) do
-            local result = figure.sides[side.name]
-            row[#row + 1] = result and readable(result.median) or "-"
-            row[#row + 1] = result and string.format("(%s .. %s)", readable(result.min),
-                readable(result.max)) or ""
-        end
-        for _, side in ipairs(SIDES) do
-            local ratio = figure.ratios[side.name]
-            if ratio then
-                row[#row + 1] = string.format("%.2f%s", ratio, figure.less and " (less)" or "")
-            end
-        end
-        rows[#rows + 1] = row
+    for k = 2, #group.sides do
+        local ratio = figure.ratios[group.sides[k].name]
+        row[#row + 1] = ratio and string.format("%.2f%s", ratio, figure.less and " (less)" or "")
+            or "-"
     end
-    print_table(rows)
+    return row
+end
+
+-- One table for each group.
+local function print_groups(groups)
+    for number, part in ipairs(groups) do
+        local header = { "median (min .. max)", "" }
+        for _, side in ipairs(part.group.sides) do
+            header[#header + 1] = side.name
+            header[#header + 1] = ""
+        end
+        for k = 2, #part.group.sides do
+            header[#header + 1] = #part.group.sides == 2 and "ratio"
+                or "to " .. part.group.sides[k].name
+        end
+        local rows = { header }
+        for _, figure in ipairs(part.figures) do
+            rows[#rows + 1] = table_row(part.group, figure)
+        end
+        if number > 1 then
+            print()
+        end
+        print_table(rows)
+    end
 end
 
 local function json(value, indent)
@@ -214,9 +278,13 @@ end
 
 local function parse_options(words)
     local options = { json = build:match("^.*/") .. "bench.json" }
+    -- By each name that --only takes: the figures that it stands for.
     local names = {}
-    for _, figure in ipairs(FIGURES) do
-        names[figure.name] = true
+    for _, group in ipairs(GROUPS) do
+        names[group.name] = group.figures
+        for _, figure in ipairs(group.figures) do
+            names[figure.name] = { figure }
+        end
     end
     local i = 1
     local function value_of(word)
@@ -248,7 +316,9 @@ local function parse_options(words)
                 if not names[name] then
                     fail("there is no figure \"%s\".\n%s", name, USAGE)
                 end
-                options.only[name] = true
+                for _, figure in ipairs(names[name]) do
+                    options.only[figure] = true
+                end
             end
         elseif word == "--cpus" then
             local value = value_of(word)
@@ -271,31 +341,57 @@ local function parse_options(words)
     return options
 end
 
--- values[figure][side]: a list with one value a round.
-local function run_rounds(figures, options)
-    local values = {}
-    for _, figure in ipairs(figures) do
-        values[figure] = {}
-    end
-    for round = 1, options.rounds do
-        -- A server of its own for each round: the ports that wait in TIME_WAIT do not add up.
-        local server = start_server()
-        for number, figure in ipairs(figures) do
-            io.stderr:write(string.format("round %d of %d: %d of %d, %s\n", round,
-                options.rounds, number, #figures, figure.title))
-            for i = 1, #SIDES do
-                local side = SIDES[round % 2 == 1 and i or #SIDES + 1 - i]
-                local value = measure(side, figure, server, options.seconds)
-                values[figure][side] = values[figure][side] or {}
-                table.insert(values[figure][side], value)
-            end
+-- One round of a group's figures; adds to values[figure][side], a list with one value a round.
+local function run_round(part, round, options, values)
+    -- A server of its own for each round: the ports that wait in TIME_WAIT do not add up.
+    local server = part.group.start_server()
+    local sides = part.group.sides
+    for number, figure in ipairs(part.figures) do
+        io.stderr:write(string.format("round %d of %d: %d of %d, %s\n", round, options.rounds,
+            number, #part.figures, figure.title))
+        values[figure] = values[figure] or {}
+        for i = 1, #sides do
+            local side = sides[round % 2 == 1 and i or #sides + 1 - i]
+            local value = measure(side, figure, server, options.seconds)
+            values[figure][side] = values[figure][side] or {}
+            table.insert(values[figure][side], value)
         end
-        server.stop()
+    end
+    server.stop()
+end
+
+local function run_rounds(parts, options)
+    local values = {}
+    for round = 1, options.rounds do
+        for _, part in ipairs(parts) do
+            run_round(part, round, options, values)
+        end
     end
     return values
 end
 
-local function make_report(figures, options, values)
+local function make_entry(group, figure, values)
+    local entry = {
+        name = figure.name, title = figure.title, unit = figure.unit,
+        less = figure.less or false, sides = {}, ratios = {},
+    }
+    for _, side in ipairs(group.sides) do
+        local list = values[figure][side]
+        if #list > 0 then
+            entry.sides[side.name] = summary(list)
+        end
+    end
+    local ours = entry.sides[group.sides[1].name]
+    for k = 2, #group.sides do
+        local other = entry.sides[group.sides[k].name]
+        if ours and other then
+            entry.ratios[group.sides[k].name] = ours.median / other.median
+        end
+    end
+    return entry
+end
+
+local function make_report(parts, options, values)
     local report = {
         machine = describe_machine(),
         date = os.date("!%Y-%m-%dT%H:%M:%SZ"),
@@ -303,27 +399,16 @@ local function make_report(figures, options, values)
         seconds = options.seconds,
         figures = {},
     }
-    for i, figure in ipairs(figures) do
-        local entry = {
-            name = figure.name, title = figure.title, unit = figure.unit,
-            less = figure.less or false, sides = {}, ratios = {},
-        }
-        for _, side in ipairs(SIDES) do
-            local list = values[figure][side]
-            if list and #list > 0 then
-                entry.sides[side.name] = summary(list)
-            end
+    local groups = {}
+    for i, part in ipairs(parts) do
+        groups[i] = { group = part.group, figures = {} }
+        for k, figure in ipairs(part.figures) do
+            local entry = make_entry(part.group, figure, values)
+            groups[i].figures[k] = entry
+            table.insert(report.figures, entry)
         end
-        local ours = entry.sides[SIDES[1].name]
-        for k = 2, #SIDES do
-            local other = entry.sides[SIDES[k].name]
-            if ours and other then
-                entry.ratios[SIDES[k].name] = ours.median / other.median
-            end
-        end
-        report.figures[i] = entry
     end
-    return report
+    return report, groups
 end
 
 local options = parse_options(arg)
@@ -333,21 +418,28 @@ if not file then
     fail("cannot write the report: %s", message)
 end
 file:close()
-local figures = {}
-for _, figure in ipairs(FIGURES) do
-    if not options.only or options.only[figure.name] then
-        figures[#figures + 1] = figure
+-- The groups of which something is wanted.
+local parts = {}
+for _, group in ipairs(GROUPS) do
+    local figures = {}
+    for _, figure in ipairs(group.figures) do
+        if not options.only or options.only[figure] then
+            figures[#figures + 1] = figure
+        end
+    end
+    if #figures > 0 then
+        parts[#parts + 1] = { group = group, figures = figures }
     end
 end
-local done, values = pcall(run_rounds, figures, options)
+local done, values = pcall(run_rounds, parts, options)
 if not done then
     if tostring(values):find("interrupted!", 1, true) then -- Ctrl-C
         os.exit(130)
     end
     error(values, 0)
 end
-local report = make_report(figures, options, values)
-print_report(report)
+local report, groups = make_report(parts, options, values)
+print_groups(groups)
 file = assert(io.open(options.json, "w"))
 file:write(json(report, ""), "\n")
 file:close()

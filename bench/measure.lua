@@ -1,6 +1,6 @@
---- What both sides of the bench do alike: a side is a Lua script that hands a table of functions to
--- `measure.run`. It gets the figure's name, the two ports and a duration on its command line and
--- prints the value, all in a process of its own.
+--- What the sides of the bench do alike: a side is a Lua script that hands a table of functions to
+-- `measure.run`. It gets the figure's name, the two ports, a duration and for TLS the CA's file on
+-- its command line and prints the value, all in a process of its own.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -22,6 +22,12 @@ local scales = {
     -- Each leaves a port in TIME_WAIT, and both sides share the machine's.
     connect = { 1, most = 3000 },
     datagram = { 1 },
+    tls_ecdsa = { 1, most = 3000 },
+    tls_rsa = { 1, most = 3000 },
+    tls_resume = { 1, most = 3000 },
+    tls_send = { measure.SEND_SIZE / 1e6 },
+    tls_send8 = { measure.SEND_SIZE / 1e6 },
+    tls_receive = { measure.READ_SIZE / 1e6 },
 }
 
 -- Asks `work(n)` for more and more units until it takes long enough, `seconds`, to be believed.

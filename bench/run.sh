@@ -1,6 +1,6 @@
 #!/bin/sh
 # run.sh BUILD_DIR [options]: the bench. `./dev bench` calls it with everything built. Compiles the
-# server, finds out which CPUs to pin to, and leaves the rest to bench.lua.
+# server and the mbedTLS side, finds out which CPUs to pin to, and leaves the rest to bench.lua.
 # SPDX-License-Identifier: MIT
 set -eu
 
@@ -14,6 +14,9 @@ fail()
     exit 1
 }
 
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "$here")/tools/lib.sh"
+
 for module in socketcore rtos; do
     [ -f "$build/$module.so" ] || fail "there is no $module.so in $build." "Run ./dev build first."
 done
@@ -22,6 +25,11 @@ mkdir -p "$build/bench"
 "${CC:-cc}" -std=c11 -O2 -o "$build/bench/server.$$" "$here/server.c" ||
     fail "$here/server.c does not compile; the compiler's messages are above."
 mv -f "$build/bench/server.$$" "$build/bench/server"
+with_lock "$build.lock" cmake --build "$build" --target bench_limit_mbedtls -- --quiet \
+    >"$build/bench/build.log" 2>&1 || {
+    cat "$build/bench/build.log" >&2
+    fail "$here/limit_mbedtls.c does not build; the messages are above."
+}
 
 # The first two CPUs that this process may use: 0 and 1 on most machines.
 cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status | tr ',' '\n' |

@@ -1,6 +1,6 @@
 --- The bench's own side: socketcore and rtos as a firmware's scheduler uses them.
 --
---     lua5.1 side_socketcore.lua FIGURE TCP_PORT UDP_PORT SECONDS
+--     lua5.1 side_socketcore.lua FIGURE TCP_PORT UDP_PORT SECONDS [CA_FILE]
 --
 -- SPDX-License-Identifier: MIT
 
@@ -12,7 +12,7 @@ local rtos = require "rtos"
 local figure, tcp_port, udp_port, seconds = arg[1], arg[2], arg[3], arg[4]
 tcp_port, udp_port = tonumber(tcp_port), tonumber(udp_port)
 
-local TCP, UDP = 0, 1
+local TCP, UDP, SSL = 0, 1, 2
 local sock_send, sock_recv = socketcore.sock_send, socketcore.sock_recv
 local receive = rtos.receive
 local CONN_CNF, SEND_CNF, RECV_IND, CLOSE_CNF = rtos.MSG_SOCK_CONN_CNF, rtos.MSG_SOCK_SEND_CNF,
@@ -49,8 +49,16 @@ local function send(id, data)
     end
 end
 
+-- What the TLS figures connect with. Full handshakes unless a figure allows otherwise.
+local cert
+if arg[5] then
+    local file = assert(io.open(arg[5]))
+    cert = { caCert = file:read("*a"), resume = false }
+    file:close()
+end
+
 local function open(kind, port)
-    local id, _, reason = socketcore.sock_conn(kind, "127.0.0.1", port)
+    local id, _, reason = socketcore.sock_conn(kind, "127.0.0.1", port, kind == SSL and cert or nil)
     if not id then
         error(reason)
     end
@@ -71,9 +79,9 @@ end
 
 local work = {}
 
-local function send_with(under_way, n)
+local function send_with(kind, under_way, n)
     local piece = string.rep("x", measure.SEND_SIZE)
-    local id = open(TCP, tcp_port)
+    local id = open(kind, tcp_port)
     command(id, "sink " .. n * measure.SEND_SIZE)
     local start = now()
     for _ = 1, math.min(under_way, n) do
@@ -91,15 +99,15 @@ end
 
 -- Each send waits for the SEND_CNF of the one before.
 function work.send(n)
-    return send_with(1, n)
+    return send_with(TCP, 1, n)
 end
 
 function work.send8(n)
-    return send_with(8, n)
+    return send_with(TCP, 8, n)
 end
 
-function work.receive(n)
-    local id = open(TCP, tcp_port)
+local function receive_with(kind, n)
+    local id = open(kind, tcp_port)
     local start = now()
     send(id, "source " .. n * measure.READ_SIZE .. "\n")
     local left = n * measure.READ_SIZE
@@ -113,6 +121,10 @@ function work.receive(n)
     assert(left == 0)
     close(id)
     return took
+end
+
+function work.receive(n)
+    return receive_with(TCP, n)
 end
 
 local function echo(id, data, n)
@@ -161,6 +173,48 @@ function work.idle(n)
         open(TCP, tcp_port)
     end
     return (measure.resident_kb() - before) / n
+end
+
+function work.tls_ecdsa(n)
+    local start = now()
+    for _ = 1, n do
+        close(open(SSL, tcp_port))
+    end
+    return now() - start
+end
+
+work.tls_rsa = work.tls_ecdsa
+
+-- In TLS 1.3 the next session's ticket comes after the handshake: so one byte is asked for.
+local function reconnect()
+    local id = open(SSL, tcp_port)
+    local is_resumed = socketcore.sock_info(id).resumed
+    send(id, "source 1\n")
+    sock_recv(id, await(RECV_IND).recv_len)
+    close(id)
+    return is_resumed
+end
+
+function work.tls_resume(n)
+    cert.resume = true
+    reconnect()
+    local start = now()
+    for _ = 1, n do
+        assert(reconnect(), "the session was not resumed")
+    end
+    return now() - start
+end
+
+function work.tls_send(n)
+    return send_with(SSL, 1, n)
+end
+
+function work.tls_send8(n)
+    return send_with(SSL, 8, n)
+end
+
+function work.tls_receive(n)
+    return receive_with(SSL, n)
 end
 
 measure.run(work, figure, tonumber(seconds))
