@@ -32,6 +32,7 @@ struct sc_tls_channel {
     mbedtls_ssl_context ssl;
     struct pbuf *input; /* received and not yet decrypted */
     u16_t input_offset;
+    size_t owed;    /* bytes in the record that mbedTLS is sending, see write_some */
     bool is_set_up; /* `ssl` holds memory */
     bool is_open;   /* the handshake is done */
     bool is_name_due;
@@ -352,6 +353,10 @@ static const char *waiting_for(struct sc_channel *channel)
 
 /* ---- data ---- */
 
+/* What mbedTLS could not hand to TCP whole is one record of the first `owed` bytes. It remembers only
+ * that there is output (ssl_msg.c, ssl_write_real): when reading has flushed the record meanwhile, as
+ * it does for a ticket, the next call would write these bytes a second time; and when the output is
+ * an alert that reading left there, the call would flush that and say that the data was written. */
 static enum sc_error write_some(struct sc_channel *channel, const void *data, size_t length,
                                 size_t *taken)
 {
@@ -359,17 +364,29 @@ static enum sc_error write_some(struct sc_channel *channel, const void *data, si
 
     if (t->error != SC_OK)
         return fail(t, t->error, t->reason);
-    int ret = mbedtls_ssl_write(&t->ssl, data, length);
-    if (ret == MBEDTLS_ERR_SSL_WANT_WRITE || ret == MBEDTLS_ERR_SSL_WANT_READ)
-        return SC_ERR_WOULDBLOCK;
-    if (ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
-        keep_session(t);
-        sc_task_wake(t->channel.owner, SC_WAKE_SEND);
-        return SC_ERR_WOULDBLOCK;
+    while (length) {
+        bool has_output = t->ssl.MBEDTLS_PRIVATE(out_left) != 0;
+        if (t->owed && !has_output)
+            break;
+        int ret = mbedtls_ssl_write(&t->ssl, data, length);
+        if (ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+            keep_session(t);
+            sc_task_wake(t->channel.owner, SC_WAKE_SEND);
+            return SC_ERR_WOULDBLOCK;
+        }
+        if (ret == MBEDTLS_ERR_SSL_WANT_WRITE || ret == MBEDTLS_ERR_SSL_WANT_READ) {
+            int most = mbedtls_ssl_get_max_out_record_payload(&t->ssl);
+            if (!has_output && t->ssl.MBEDTLS_PRIVATE(out_left))
+                t->owed = most > 0 && (size_t)most < length ? (size_t)most : length;
+            return SC_ERR_WOULDBLOCK;
+        }
+        if (ret < 0)
+            return explain(t, ret);
+        if (!has_output)
+            t->owed = (size_t)ret;
     }
-    if (ret < 0)
-        return explain(t, ret);
-    *taken = (size_t)ret;
+    *taken = t->owed;
+    t->owed = 0;
     return SC_OK;
 }
 
