@@ -43,6 +43,10 @@
 #define SC_DEFAULT_RECV_BUFFER (4 * TCP_MSS)
 #endif
 
+#ifndef SC_DEFAULT_TLS_RECORD_MAX
+#define SC_DEFAULT_TLS_RECORD_MAX 0
+#endif
+
 #define MAX_SOCKETS_LIMIT 65535 /* an id and a generation share a 32-bit pointer in resolve.c */
 #define TIME_LIMIT_MS 0x7fffffff
 #define RECV_BUFFER_MIN 1024
@@ -58,6 +62,7 @@ static const struct sc_config default_config = {
     .connect_timeout_ms = SC_DEFAULT_CONNECT_TIMEOUT_MS,
     .send_buffer = SC_DEFAULT_SEND_BUFFER,
     .recv_buffer = SC_DEFAULT_RECV_BUFFER,
+    .tls_record_max = SC_DEFAULT_TLS_RECORD_MAX,
 };
 
 /* Written by the script thread; the engine reads under protection. */
@@ -586,6 +591,8 @@ static const char *find_bad_value(const struct sc_config *c)
         return "send_buffer must be at least 1";
     if (c->recv_buffer < RECV_BUFFER_MIN)
         return "recv_buffer must be at least 1024";
+    if (!sc_tls_is_record_max(c->tls_record_max))
+        return "tls_record_max must be 0, 512, 1024, 2048 or 4096";
     return NULL;
 }
 

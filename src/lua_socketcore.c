@@ -444,7 +444,7 @@ static int tls_sessions(lua_State *L)
 
 static void push_config(lua_State *L, const struct sc_config *c)
 {
-    lua_createtable(L, 0, 7);
+    lua_createtable(L, 0, 8);
     set_count(L, "max_sockets", c->max_sockets);
     set_count(L, "recv_ind_max", c->recv_ind_max);
     set_count(L, "close_grace_ms", c->close_grace_ms);
@@ -452,6 +452,7 @@ static void push_config(lua_State *L, const struct sc_config *c)
     set_count(L, "connect_timeout_ms", c->connect_timeout_ms);
     set_count(L, "send_buffer", c->send_buffer);
     set_count(L, "recv_buffer", c->recv_buffer);
+    set_count(L, "tls_record_max", c->tls_record_max);
 }
 
 /* The option of the key at -2 set to the value at -1. */
@@ -480,6 +481,8 @@ static void take_option(lua_State *L, struct sc_config *c)
         c->send_buffer = (size_t)value;
     else if (strcmp(name, "recv_buffer") == 0)
         c->recv_buffer = (size_t)value;
+    else if (strcmp(name, "tls_record_max") == 0)
+        c->tls_record_max = (size_t)value;
     else {
         lua_pushfstring(L, "no option has the name %s", name);
         luaL_argerror(L, 1, lua_tostring(L, -1));

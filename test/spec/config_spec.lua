@@ -20,7 +20,7 @@ describe("socketcore.config", function()
         ]]
         assert.equal(table.concat({ "close_grace_ms=500", "connect_timeout_ms=30000",
             "linger_ms=5000", "max_sockets=1000", "recv_buffer=262144", "recv_ind_max=2048",
-            "send_buffer=1048576", "" }, "\n"), printed)
+            "send_buffer=1048576", "tls_record_max=0", "" }, "\n"), printed)
     end)
 
     it("sets what is given, leaves the rest, and returns all", function()
