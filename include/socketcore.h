@@ -125,7 +125,7 @@ struct sc_config {
     uint32_t connect_timeout_ms;
     size_t send_buffer;
     size_t recv_buffer;
-    size_t tls_record_max; /* 512, 1024, 2048 or 4096: asked of TLS 1.2 servers; 0: no limit */
+    size_t tls_record_max; /* asked of TLS 1.2 servers: 512, 1024, 2048 or 4096; 0: no limit */
 };
 
 enum sc_state {

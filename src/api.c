@@ -591,8 +591,6 @@ static const char *find_bad_value(const struct sc_config *c)
         return "send_buffer must be at least 1";
     if (c->recv_buffer < RECV_BUFFER_MIN)
         return "recv_buffer must be at least 1024";
-    if (!sc_tls_is_record_max(c->tls_record_max))
-        return "tls_record_max must be 0, 512, 1024, 2048 or 4096";
     return NULL;
 }
 

@@ -172,32 +172,12 @@ static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_cr
     return c->is_literal;
 }
 
-/* mbedTLS also finds an IP address in a DNS name or the common name, and a host's name in a URI. */
-static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_credentials *c)
-{
-    uint32_t ip[4];
-    size_t ip_length = c->is_literal ? mbedtls_x509_crt_parse_cn_inet_pton(c->name, ip) : 0;
-
-    for (const mbedtls_x509_sequence *san = &crt->subject_alt_names; san; san = san->next) {
-        int type = san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK;
-        if (type == MBEDTLS_X509_SAN_IP_ADDRESS && ip_length && san->buf.len == ip_length &&
-            memcmp(san->buf.p, ip, ip_length) == 0)
-            return false;
-        if (type == MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER && !c->is_literal &&
-            san->buf.len == strlen(c->name) && memcmp(san->buf.p, c->name, san->buf.len) == 0)
-            return true;
-    }
-    return c->is_literal;
-}
-
 static int on_certificate(void *context, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
     struct sc_tls_channel *t = context;
 
     if (t->credentials->name_check == SC_NAME_IGNORED)
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
-    else if (depth == 0 && is_named_wrongly(crt, t->credentials))
-        *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
     else if (depth == 0 && is_named_wrongly(crt, t->credentials))
         *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
     int64_t now = sc_port_time();

@@ -381,34 +381,19 @@ static const uint16_t signatures[] = {
 };
 #endif
 
-/* The sizes of RFC 6066, 4. mbedTLS shrinks its buffers to the one that was agreed on. */
-static const struct {
-    size_t size;
-    unsigned char code;
-} record_sizes[] = {
-    { 0, MBEDTLS_SSL_MAX_FRAG_LEN_NONE },    { 512, MBEDTLS_SSL_MAX_FRAG_LEN_512 },
-    { 1024, MBEDTLS_SSL_MAX_FRAG_LEN_1024 }, { 2048, MBEDTLS_SSL_MAX_FRAG_LEN_2048 },
-    { 4096, MBEDTLS_SSL_MAX_FRAG_LEN_4096 },
-};
-
-bool sc_tls_is_record_max(size_t size)
-{
-    for (size_t i = 0; i < LWIP_ARRAYSIZE(record_sizes); i++)
-        if (record_sizes[i].size == size)
-            return true;
-    return false;
-}
-
-/* With TLS 1.2 only: in TLS 1.3 mbedTLS 3.6 takes the server's agreement for an error
- * (ssl_tls13_parse_encrypted_extensions, library/ssl_tls13_client.c). */
+/* Asks for the largest size of RFC 6066, 4 that is not above `size`, or for the smallest; mbedTLS
+ * shrinks its buffers to what was agreed on. With TLS 1.2 only: in TLS 1.3 mbedTLS 3.6 takes the
+ * server's agreement for an error (ssl_tls13_parse_encrypted_extensions, ssl_tls13_client.c). */
 static bool set_record_max(mbedtls_ssl_config *config, size_t size)
 {
-    if (size)
-        mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_2);
-    for (size_t i = 0; i < LWIP_ARRAYSIZE(record_sizes); i++)
-        if (record_sizes[i].size == size)
-            return mbedtls_ssl_conf_max_frag_len(config, record_sizes[i].code) == 0;
-    return false;
+    unsigned char code = MBEDTLS_SSL_MAX_FRAG_LEN_512;
+
+    if (!size || size >= MBEDTLS_SSL_IN_CONTENT_LEN)
+        return true;
+    while (code < MBEDTLS_SSL_MAX_FRAG_LEN_4096 && size >= (size_t)512 << code)
+        code++;
+    mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_2);
+    return mbedtls_ssl_conf_max_frag_len(config, code) == 0;
 }
 
 static bool set_defaults(mbedtls_ssl_config *config)

@@ -43,9 +43,6 @@ enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
 
 void sc_tls_free_credentials(struct sc_tls_credentials *credentials);
 
-/* Can a server be asked for records of at most `size` bytes? 0: for none. */
-bool sc_tls_is_record_max(size_t size);
-
 /* Random numbers for mbedTLS, from the platform. */
 int sc_tls_random(void *unused, unsigned char *out, size_t length);
 
