@@ -595,3 +595,98 @@ MaxProtocol = TLSv%s
         end)
     end
 end)
+
+-- Built with the modules; of the other builds' specs it serves those that find it.
+local own_server = (os.getenv "SC_ROOT" or ".") .. "/build/release/test/ssl_server2"
+
+with(own_server, "mbedTLS's ssl_server2", function(program)
+    local function run(c, key, arguments)
+        c.server = "mbedTLS ssl_server2"
+        c.exchange = function(id)
+            h.send(id, "GET / HTTP/1.0\r\n\r\n")
+            local answer, message = h.read_to_end(id)
+            assert.matches("^HTTP/1.0 200 OK", answer)
+            assert.is_truthy(answer:find("using: " .. (c.suite or "TLS"), 1, true))
+            assert.equal("closed by the peer", message.reason)
+        end
+        local made = key and pki.server(key)
+        serve(c, "%s server_addr=127.0.0.1 server_port=PORT ca_file=%s crt_file=%s key_file=%s %s",
+            program, c.ca_file or "none", made and made.cert or "none", made and made.key or "none",
+            arguments)
+    end
+
+    local ciphers = { "AES-128-GCM-SHA256", "AES-256-GCM-SHA384", "CHACHA20-POLY1305-SHA256",
+        "AES-128-CCM", "AES-256-CCM", "AES-128-CCM-8", "AES-256-CCM-8", "AES-128-CBC-SHA",
+        "AES-256-CBC-SHA", "AES-128-CBC-SHA256", "AES-256-CBC-SHA384" }
+    local number = 0
+    for _, exchange in ipairs { "ECDHE-ECDSA", "ECDHE-RSA", "DHE-RSA", "PSK", "DHE-PSK",
+        "ECDHE-PSK" } do
+        local kind = exchange:match "ECDSA$" or exchange:match "RSA$"
+        for _, cipher in ipairs(ciphers) do
+            if exchange == "DHE-RSA" then
+                cipher = cipher:gsub("CBC%-SHA384", "CBC-SHA256")
+            end
+            local is_there = not cipher:find "[GC]CM" or exchange ~= "ECDHE-PSK"
+                and not (exchange == "ECDHE-RSA" and cipher:find "CCM")
+            if is_there then
+                number = number + 1
+                local has_tickets = number % 2 == 0
+                local suite = ("TLS-%s-WITH-%s"):format(exchange, cipher)
+                local key = kind and keys_of[kind][math.floor(number / 2) % 2 + 1] or false
+                local what = key and ("%s, resumed by %s"):format(key,
+                    has_tickets and "ticket" or "session id") or "a pre-shared key"
+                it(("speaks TLS 1.2 with %s: %s"):format(suite, what), function()
+                    run({ version = "TLSv1.2", suite = suite, what = what,
+                        verified = key and true, resumes = key and true,
+                        cert = not key and psk_cert() or nil }, key,
+                        ("force_ciphersuite=%s tickets=%d %s"):format(suite, has_tickets and 1 or 0,
+                            key and "" or "psk_identity=device psk=" .. PSK_HEX))
+                end)
+            end
+        end
+    end
+
+    for _, suite in ipairs { "AES-128-GCM-SHA256", "AES-256-GCM-SHA384",
+        "CHACHA20-POLY1305-SHA256", "AES-128-CCM-SHA256", "AES-128-CCM-8-SHA256" } do
+        for _, key in ipairs(all_keys) do
+            it(("speaks TLS 1.3 with %s: %s"):format(suite, key), function()
+                run({ version = "TLSv1.3", suite = "TLS1-3-" .. suite, what = key,
+                    resumes = true }, key, "force_version=tls13 force_ciphersuite=TLS1-3-" .. suite)
+            end)
+        end
+    end
+
+    for _, group in ipairs { "x25519", "secp256r1", "secp384r1", "secp521r1" } do
+        for _, version in ipairs { "1.2", "1.3" } do
+            it(("speaks TLS %s over %s"):format(version, group), function()
+                run({ version = "TLSv" .. version, what = "rsa2048, group " .. group,
+                    resumes = true }, "rsa2048", ("force_version=tls%s groups=%s"):format(
+                    version:gsub("%.", ""), group))
+            end)
+        end
+    end
+
+    for _, version in ipairs { "1.2", "1.3" } do
+        local force = "force_version=tls" .. version:gsub("%.", "")
+        for _, key in ipairs { "ec256", "rsa2048" } do
+            it(("gets a client certificate in TLS %s: %s"):format(version, key), function()
+                run({ version = "TLSv" .. version, what = "ec384, client certificate " .. key,
+                    ca_file = pki.root().cert, resumes = true, cert = interop.client_cert(key) },
+                    "ec384", force .. " auth_mode=required")
+            end)
+        end
+        it("names a protocol in TLS " .. version, function()
+            run({ version = "TLSv" .. version, what = "ec256, ALPN", alpn = "mqtt", resumes = true,
+                cert = interop.cert { alpn = { "h2", "mqtt" } } }, "ec256", force .. " alpn=mqtt")
+        end)
+        it("takes the client's full handshake where it keeps no sessions, TLS " .. version,
+            function()
+            run({ version = "TLSv" .. version, what = "ec256, no tickets, no cache" }, "ec256",
+                force .. " tickets=0 cache_max=1 cache_timeout=1 cache_remove=1")
+        end)
+    end
+    it("takes a pre-shared key in TLS 1.3", function()
+        run({ version = "TLSv1.3", what = "a pre-shared key", verified = false, cert = psk_cert() },
+            false, "force_version=tls13 psk_identity=device psk=" .. PSK_HEX)
+    end)
+end)
