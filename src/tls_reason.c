@@ -71,6 +71,9 @@ static const struct {
     { MBEDTLS_X509_BADCERT_OTHER, "not acceptable" },
 };
 
+/* Measured with EC keys: the two record buffers and this for the handshake itself. */
+#define HANDSHAKE_KB ((MBEDTLS_SSL_IN_CONTENT_LEN + MBEDTLS_SSL_OUT_CONTENT_LEN) / 1024 + 16)
+
 /* Errors of mbedTLS with words of our own; all others have mbedTLS's. */
 static const struct {
     int ret;
@@ -240,6 +243,9 @@ enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_
     for (size_t i = 0; i < LWIP_ARRAYSIZE(errors); i++)
         if (errors[i].ret == ret) {
             snprintf(out, size, "tls: %s", errors[i].words);
+            if (errors[i].error == SC_ERR_NOMEM)
+                snprintf(out, size, "tls: out of memory: a handshake takes about %d KB",
+                         HANDSHAKE_KB);
             return errors[i].error;
         }
     char words[100] = "the handshake failed";
