@@ -9,7 +9,8 @@ ClientHello. The script is a line of commands, done in turn:
   records:N:S     N bytes of the pattern in records of S bytes, all of them in one write
   split:N:S       N bytes of the pattern, the encrypted bytes in TCP segments of S bytes
   read:N          waits until N more bytes have come, which must be the pattern; sends "ok" or "no"
-  wait            waits until a file whose name is in the variable GO appears
+  pause:MS        does nothing for so long
+  wait            waits until the file that --go names appears
   echo            sends back what comes, until the client ends
   end             reads until the client ends and prints how: "end notify", "end fin" or "end reset"
   notify          sends close_notify
@@ -19,8 +20,8 @@ ClientHello. The script is a line of commands, done in turn:
   garbage         sends bytes that are no record
   forge           sends a record whose check is wrong
 
-Options: --cert --key, --ca FILE (asks for a client certificate), --tls 1.2|1.3, --alpn a,b,
---late-tickets (TLS 1.3: the tickets go out with the first bytes that the script sends, not before).
+Options: --cert --key, --ca FILE (asks for a client certificate), --tls 1.2|1.3, --alpn a,b, --go FILE,
+--small (a small receive buffer), --late-tickets (TLS 1.3: the tickets go out with the first bytes that the script sends, not before).
 """
 import argparse
 import os
@@ -143,11 +144,15 @@ class Connection:
             good = good and data == pattern(len(data), self.got)
             self.got += len(data)
             length -= len(data)
+        print("read", "good" if good else "bad", flush=True)
         self.tls.write(b"ok" if good else b"no")
         self.flush()
 
+    def do_pause(self, milliseconds):
+        time.sleep(int(milliseconds) / 1000)
+
     def do_wait(self):
-        while not os.path.exists(os.environ["GO"]):
+        while not os.path.exists(self.options.go):
             time.sleep(0.005)
 
     def do_echo(self):
@@ -205,9 +210,10 @@ def serve(sock, context, options):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("cert", "key", "ca", "tls", "alpn"):
+    for name in ("cert", "key", "ca", "tls", "alpn", "go"):
         parser.add_argument("--" + name)
     parser.add_argument("--late-tickets", action="store_true")
+    parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.cert, options.key)
@@ -221,6 +227,8 @@ def main():
     if options.alpn:
         context.set_alpn_protocols(options.alpn.split(","))
     listener = socket.socket()
+    if options.small:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
     listener.bind(("127.0.0.1", 0))
     listener.listen(100)
     print("port=%d" % listener.getsockname()[1], flush=True)

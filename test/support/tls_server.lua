@@ -103,12 +103,14 @@ function tls.openssl(options)
     return server
 end
 
---- Starts tls_peer.py. Options: `cert`, `keep` as above, and `args` for it. Its client's first line is
+--- Starts tls_peer.py. Options: `cert`, `keep` as above, `args` for it, `go`: the file that "wait" of a
+-- script waits for, `small = true`: it takes little that was not read. Its client's first line is
 -- a script, see there; `tls.open_script` opens a connection and sends one.
 function tls.peer(options)
+    local args = (options.args or "") .. (options.go and " --go " .. options.go or "")
+        .. (options.small and " --small" or "")
     local process = h.spawn(("python3 %s/tls_peer.py --cert %s --key %s %s"):format(
-        debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$", options.cert.chain, options.cert.key,
-        options.args or ""))
+        debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$", options.cert.chain, options.cert.key, args))
     local server = keep({ process = process, pid = process.pid, log = process.log }, options)
     server.port = tonumber(wait_log(server, "port=(%d+)"))
     return server
