@@ -12,7 +12,8 @@ usage: ./dev bench [options]
   --rounds N       rounds (default 7)
   --seconds S      seconds that one measurement aims at (default 0.5)
   --only NAME,...  only these figures: send send8 receive round_trip connect datagram idle
-                   tls_ecdsa tls_rsa tls_resume tls_send tls_send8 tls_receive, or all of: plain tls
+                   tls_ecdsa tls_rsa tls_resume tls_send tls_send8 tls_receive
+                   tls_send8_chacha tls_receive_chacha, or groups of them: plain tls
   --cpus C,S       pin clients to CPU C and the server to CPU S, or "none" (default: the first two)
   --json FILE      where the report goes (default build/bench.json)
 ]]
@@ -25,7 +26,7 @@ local here, build = os.getenv("BENCH_DIR"), os.getenv("BENCH_BUILD")
 local client_cpu, server_cpu = (os.getenv("BENCH_CPUS") or ""):match("^(%d+) (%d+)")
 
 -- What is measured, in groups that share their sides and their server. `less` is true where less is
--- better; `key` is the server's key, where one is asked for.
+-- better; `at` is which of the TLS server's ports, see tls_server.sh.
 local PLAIN_FIGURES = {
     { name = "send", unit = "MB/s", title = "send 11200 bytes, each waits for SEND_CNF" },
     { name = "send8", unit = "MB/s", title = "send 11200 bytes, 8 under way" },
@@ -37,16 +38,20 @@ local PLAIN_FIGURES = {
 }
 local TLS_FIGURES = {
     { name = "tls_ecdsa", unit = "1/s", title = "TLS: full handshakes, ECDSA P-256",
-        key = "ecdsa" },
-    { name = "tls_rsa", unit = "1/s", title = "TLS: full handshakes, RSA-2048", key = "rsa" },
+        at = "ecdsa" },
+    { name = "tls_rsa", unit = "1/s", title = "TLS: full handshakes, RSA-2048", at = "rsa" },
     { name = "tls_resume", unit = "1/s", title = "TLS: resumed (LuaSec: full), 1 byte, close",
-        key = "ecdsa" },
-    { name = "tls_send", unit = "MB/s", title = "TLS: send 11200 bytes, each waits for SEND_CNF",
-        key = "ecdsa" },
-    { name = "tls_send8", unit = "MB/s", title = "TLS: send 11200 bytes, 8 under way",
-        key = "ecdsa" },
-    { name = "tls_receive", unit = "MB/s", title = "TLS: receive in pieces of 2048 bytes",
-        key = "ecdsa" },
+        at = "ecdsa" },
+    { name = "tls_send", unit = "MB/s", title = "TLS, AES-GCM: send 11200 bytes, one by one",
+        at = "ecdsa" },
+    { name = "tls_send8", unit = "MB/s", title = "TLS, AES-GCM: send, 8 under way",
+        at = "ecdsa" },
+    { name = "tls_receive", unit = "MB/s", title = "TLS, AES-GCM: receive in pieces of 2048",
+        at = "ecdsa" },
+    { name = "tls_send8_chacha", unit = "MB/s", title = "TLS, ChaCha20: send, 8 under way",
+        at = "chacha" },
+    { name = "tls_receive_chacha", unit = "MB/s",
+        title = "TLS, ChaCha20: receive in pieces of 2048", at = "chacha" },
 }
 
 local function quoted(text)
@@ -89,12 +94,14 @@ end
 local function start_tls_server()
     local out = assert(io.popen(string.format("exec %ssh %s %s", pinned(server_cpu),
         quoted(here .. "/tls_server.sh"), quoted(build .. "/bench/server"))))
-    local ecdsa, rsa, directory = (out:read("*l") or ""):match("^ecdsa=(%d+) rsa=(%d+) dir=(.+)$")
+    local ecdsa, rsa, chacha, directory =
+        (out:read("*l") or ""):match("^ecdsa=(%d+) rsa=(%d+) chacha=(%d+) dir=(.+)$")
     if not ecdsa then
         fail("the TLS server did not start.")
     end
     return {
         ecdsa = { port = ecdsa, ca_file = directory .. "/ecdsa_ca.crt" },
+        chacha = { port = chacha, ca_file = directory .. "/ecdsa_ca.crt" },
         rsa = { port = rsa, ca_file = directory .. "/rsa_ca.crt" },
         stop = function() out:close() end,
     }
@@ -114,8 +121,8 @@ local GROUPS = {
 
 -- What a side is told about the server, after the figure's name.
 local function server_arguments(figure, server, seconds)
-    if figure.key then
-        local there = server[figure.key]
+    if figure.at then
+        local there = server[figure.at]
         return string.format("%s 0 %g %s", there.port, seconds, quoted(there.ca_file))
     end
     return string.format("%s %s %g", server.tcp_port, server.udp_port, seconds)

@@ -28,6 +28,8 @@ local scales = {
     tls_send = { measure.SEND_SIZE / 1e6 },
     tls_send8 = { measure.SEND_SIZE / 1e6 },
     tls_receive = { measure.READ_SIZE / 1e6 },
+    tls_send8_chacha = { measure.SEND_SIZE / 1e6 },
+    tls_receive_chacha = { measure.READ_SIZE / 1e6 },
 }
 
 -- Asks `work(n)` for more and more units until it takes long enough, `seconds`, to be believed.

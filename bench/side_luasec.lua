@@ -82,4 +82,6 @@ function work.tls_receive(n)
     return took
 end
 
+work.tls_send8_chacha, work.tls_receive_chacha = work.tls_send8, work.tls_receive
+
 measure.run(work, figure, tonumber(seconds))

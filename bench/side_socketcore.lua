@@ -217,4 +217,6 @@ function work.tls_receive(n)
     return receive_with(SSL, n)
 end
 
+work.tls_send8_chacha, work.tls_receive_chacha = work.tls_send8, work.tls_receive
+
 measure.run(work, figure, tonumber(seconds))

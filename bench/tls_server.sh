@@ -1,8 +1,9 @@
 #!/bin/sh
-# tls_server.sh SERVER: what the TLS figures talk to, on 127.0.0.1 only: nginx with an ECDSA and
-# with an RSA certificate, both in front of SERVER (bench/server.c compiled). Prints
-# "ecdsa=PORT rsa=PORT dir=DIRECTORY" once both listen; the CAs are ecdsa_ca.crt and rsa_ca.crt in
-# that directory. Ends when the reader of its output goes away, and leaves nothing behind.
+# tls_server.sh SERVER: what the TLS figures talk to, on 127.0.0.1 only: nginx in front of SERVER
+# (bench/server.c compiled), with TLS 1.3, an ECDSA or an RSA certificate and AES-256-GCM, and with
+# ECDSA and ChaCha20-Poly1305. Prints "ecdsa=PORT rsa=PORT chacha=PORT dir=DIRECTORY" once all
+# listen; the CAs are ecdsa_ca.crt and rsa_ca.crt in that directory. Ends when the reader of its
+# output goes away, and leaves nothing behind.
 # SPDX-License-Identifier: MIT
 set -eu
 
@@ -28,7 +29,7 @@ clean_up()
 
 fail()
 {
-    sed 's/^/    /' "$work/log" >&2
+    tail -n 15 "$work/log" | sed 's/^/    /' >&2
     echo "tls_server.sh: $1" >&2
     exit 1
 }
@@ -59,7 +60,21 @@ pick_port()
     echo $((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
 }
 
-# The same cipher suite for every client, the server's choice; sessions in tickets only.
+# listener PORT KIND CIPHER_SUITE BACKEND_PORT. One cipher suite: the same for every client.
+listener()
+{
+    cat << END
+    server {
+        listen 127.0.0.1:$1 ssl backlog=4096;
+        ssl_certificate $work/$2.crt;
+        ssl_certificate_key $work/$2.key;
+        ssl_conf_command Ciphersuites $3;
+        proxy_pass 127.0.0.1:$4;
+    }
+END
+}
+
+# nginx_configuration BACKEND_PORT
 nginx_configuration()
 {
     # Where it is built in, there is no module to load.
@@ -68,14 +83,11 @@ nginx_configuration()
     fi
     echo 'daemon off; master_process off; pid nginx.pid; error_log stderr;'
     echo 'events { worker_connections 4096; }'
-    echo 'stream { ssl_protocols TLSv1.2 TLSv1.3; ssl_prefer_server_ciphers on;'
-    echo 'tcp_nodelay on; proxy_buffer_size 64k;'
-    for listener in "ecdsa $1" "rsa $2"; do
-        kind=${listener% *}
-        echo "server { listen 127.0.0.1:${listener#* } ssl backlog=4096;"
-        echo "ssl_certificate $work/$kind.crt; ssl_certificate_key $work/$kind.key;"
-        echo "proxy_pass 127.0.0.1:$3; }"
-    done
+    echo 'stream {'
+    echo '    ssl_protocols TLSv1.3; tcp_nodelay on; proxy_buffer_size 64k;'
+    listener "$ecdsa_port" ecdsa TLS_AES_256_GCM_SHA384 "$1"
+    listener "$rsa_port" rsa TLS_AES_256_GCM_SHA384 "$1"
+    listener "$chacha_port" ecdsa TLS_CHACHA20_POLY1305_SHA256 "$1"
     echo '}'
 }
 
@@ -89,14 +101,15 @@ start_nginx()
 {
     ecdsa_port=$(pick_port)
     rsa_port=$(pick_port)
-    nginx_configuration "$ecdsa_port" "$rsa_port" "$1" > nginx.conf
+    chacha_port=$(pick_port)
+    nginx_configuration "$1" > nginx.conf
     $tied nginx -e stderr -p "$work/" -c nginx.conf >> log 2>&1 &
     nginx_pid=$!
     polls=0
     while kill -0 "$nginx_pid" 2>/dev/null && [ "$polls" -lt 500 ]; do
-        # Both bound first, both listening then: by nobody else, for nginx still runs.
-        if is_listening "$ecdsa_port" && is_listening "$rsa_port" && sleep 0.1 &&
-            kill -0 "$nginx_pid" 2>/dev/null; then
+        # Somebody else's? Then nginx cannot bind and ends.
+        if is_listening "$ecdsa_port" && is_listening "$rsa_port" &&
+            is_listening "$chacha_port" && sleep 0.1 && kill -0 "$nginx_pid" 2>/dev/null; then
             pids="$pids $nginx_pid"
             return
         fi
@@ -129,7 +142,10 @@ backend_port=${line#tcp=}
 backend_port=${backend_port%% *}
 start_nginx "$backend_port" || start_nginx "$backend_port" || start_nginx "$backend_port" ||
     fail 'nginx does not start; what it said is above.'
-echo "ecdsa=$ecdsa_port rsa=$rsa_port dir=$work"
+echo "ecdsa=$ecdsa_port rsa=$rsa_port chacha=$chacha_port dir=$work"
 
-# One more only to learn that nobody reads our output any more: then it ends.
-$tied "$server" 3<&-
+# One more only to learn that nobody reads our output any more: then it ends. In the background, so
+# that signals are heeded meanwhile.
+$tied "$server" 3<&- &
+pids="$pids $!"
+wait "$!"
