@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """A TLS server that does what its client's first line says, record by record.
 
-Prints "port=N" when it listens on 127.0.0.1, and "sni=NAME" ("sni=-" without one) for each
-ClientHello. The script is a line of commands, done in turn:
+Prints "port=N" when it listens on 127.0.0.1, "sni=NAME" ("sni=-" without one) for each
+ClientHello, and "done" after a script, which is followed by "end". The script is a line of commands,
+done in turn:
 
   send:N          N bytes of the pattern (the one of peer.c), in one piece
   records:N:S     N bytes of the pattern in records of S bytes, all of them in one write
@@ -195,17 +196,19 @@ class Connection:
         for command in self.read_line().split():
             name, *arguments = command.split(":")
             getattr(self, "do_" + name)(*arguments)
+        print("done", flush=True)
+        self.do_end()
 
 
 def serve(sock, context, options):
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Connection(sock, context, options).run()
-        print("done", flush=True)
     except Ended as end:
         print("end", end, flush=True)
     except (OSError, ssl.SSLError) as error:
         print("error", error, flush=True)
+    sock.close()
 
 
 def main():
@@ -232,10 +235,8 @@ def main():
     listener.bind(("127.0.0.1", 0))
     listener.listen(100)
     print("port=%d" % listener.getsockname()[1], flush=True)
-    connections = []
     while True:
         sock, _ = listener.accept()
-        connections.append(sock)  # else it would be closed with its thread
         threading.Thread(target=serve, args=(sock, context, options), daemon=True).start()
 
 
