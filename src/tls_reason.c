@@ -101,11 +101,14 @@ static const struct {
       "the server sent an illegal parameter" },
     { MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL, SC_ERR_SSL_HANDSHAKE,
       "a message of the server is too large" },
+    { MBEDTLS_ERR_SSL_BAD_INPUT_DATA, SC_ERR_SSL_HANDSHAKE,
+      "a message of the server is too large" },
     { MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, SC_ERR_SSL_HANDSHAKE,
       "the server asked for a client certificate" },
     { MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL, SC_ERR_SSL_HANDSHAKE,
       "the server has none of the protocols in cert.alpn" },
     { MBEDTLS_ERR_SSL_CONN_EOF, SC_ERR_CLSD, "closed by the peer during the handshake" },
+    { MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, SC_ERR_CLSD, "closed by the peer during the handshake" },
 };
 
 static const char *alert_name(unsigned char code)

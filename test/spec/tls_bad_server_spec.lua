@@ -166,6 +166,9 @@ local function end_servers()
         server.listener:close()
         for _, client in ipairs(server.clients) do
             client.socket:close()
+            if client.back then
+                client.back:close()
+            end
         end
     end
     servers = {}
@@ -224,6 +227,7 @@ local function between(port, from_server, from_client)
         local back = assert(luasocket.tcp())
         assert(back:connect("127.0.0.1", port))
         back:settimeout(0)
+        client.back = back
         local server = setmetatable({ socket = back, buffer = "" }, client_methods)
         local ends = { { client, server, from_client }, { server, client, from_server } }
         local counts = { 0, 0 }
@@ -478,4 +482,321 @@ describe("a server's certificate", function()
             end)
         end
     end
+end)
+
+------------------------------------------------------------------------------- scripted servers
+
+local ALERTS = {
+    [10] = "unexpected_message", [20] = "bad_record_mac", [21] = "decryption_failed",
+    [22] = "record_overflow", [30] = "decompression_failure", [40] = "handshake_failure",
+    [41] = "no_certificate", [42] = "bad_certificate", [43] = "unsupported_certificate",
+    [44] = "certificate_revoked", [45] = "certificate_expired", [46] = "certificate_unknown",
+    [47] = "illegal_parameter", [48] = "unknown_ca", [49] = "access_denied", [50] = "decode_error",
+    [51] = "decrypt_error", [60] = "export_restriction", [70] = "protocol_version",
+    [71] = "insufficient_security", [80] = "internal_error", [86] = "inappropriate_fallback",
+    [90] = "user_canceled", [109] = "missing_extension", [110] = "unsupported_extension",
+    [112] = "unrecognized_name", [113] = "bad_certificate_status_response",
+    [115] = "unknown_psk_identity", [116] = "certificate_required",
+    [120] = "no_application_protocol", [200] = "of an unknown kind",
+}
+
+local LONG = ("x"):rep(16384)
+
+-- Answers to a ClientHello: what it is, the reason, the answer, what else differs.
+local ANSWERS = {
+    { "garbage", "not TLS", ("garbage \1\2\3\255"):rep(50) },
+    { "HTTP", "not TLS", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nspeak plainly" },
+    { "an SSH banner", "not TLS", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n" },
+    { "an SMTP banner", "not TLS", "220 mail.test ESMTP ready to serve\r\n" },
+    { "zeros", "not TLS", ("\0"):rep(4096) },
+    { "an SSLv2 ServerHello", ".", bytes "801e04000100020003000310" .. ("s"):rep(20) },
+    { "an SSLv3 ServerHello", "protocol version",
+        record(HANDSHAKE, server_hello { version = "\3\0", extensions = "" }, "\3\0") },
+    { "a TLS 1.0 ServerHello", "protocol version",
+        record(HANDSHAKE, server_hello { version = "\3\1" }, "\3\1") },
+    { "a TLS 1.1 ServerHello", "protocol version",
+        record(HANDSHAKE, server_hello { version = "\3\2" }, "\3\2") },
+    { "a ServerHello of TLS 1.9", "protocol version",
+        record(HANDSHAKE, server_hello { version = "\3\10" }) },
+    { "a downgrade from TLS 1.3", "illegal parameter",
+        record(HANDSHAKE, server_hello { random = ("r"):rep(24) .. "DOWNGRD\1" }) },
+    { "a cipher suite that was not offered", ".",
+        record(HANDSHAKE, server_hello { cipher = "\0\5" }) },
+    { "a cipher suite that does not exist", ".",
+        record(HANDSHAKE, server_hello { cipher = "\250\250" }) },
+    { "a compressed session", ".", record(HANDSHAKE, (replace(server_hello(), "\192\43\0", "\192\43\1"))) },
+    { "a ServerHello that is cut short", ".", record(HANDSHAKE, message(2, "\3\3" .. ("r"):rep(20))) },
+    { "an extension that is longer than the message", ".",
+        record(HANDSHAKE, server_hello { extensions = bytes "ff01ffff00" }) },
+    { "an extension that was not offered", ".",
+        record(HANDSHAKE, server_hello { extensions = bytes "ff01000100 0017 0000 3374000a086874747000000000" }) },
+    { "a session id of 255 bytes", ".",
+        record(HANDSHAKE, server_hello { session = ("i"):rep(255) }) },
+    { "renegotiation data in the first handshake", ".",
+        record(HANDSHAKE, server_hello { extensions = bytes "ff01000504deadbeef" }) },
+    { "a Finished first", ".", record(HANDSHAKE, message(20, ("f"):rep(12))) },
+    { "a certificate first", ".", record(HANDSHAKE, message(11, ("c"):rep(100))) },
+    { "a ClientHello", ".", function(hello) return record(HANDSHAKE, hello) end },
+    { "a HelloRequest", "out of turn", record(HANDSHAKE, message(0, "")) },
+    { "a message of an unknown type", ".", record(HANDSHAKE, message(99, "what is this")) },
+    { "application data", ".", record(DATA, "hello, here is your data") },
+    -- Where TLS 1.3 is possible, one that comes early is passed over.
+    { "an early ChangeCipherSpec and no more than a ServerHello", "not finished",
+        record(CCS, "\1") .. record(HANDSHAKE, server_hello()), error = "ERR_ETIMEOUT" },
+    { "a malformed ChangeCipherSpec", ".", record(CCS, "\2\2") },
+    { "a record of an unknown type", "not TLS", record(77, "seventy-seven") },
+    { "a record of 65535 bytes", "too large", "\22\3\3\255\255" .. LONG:rep(4) },
+    { "a record of 18433 bytes", ".", "\22\3\3" .. number(18433, 2) .. LONG },
+    { "a record without a byte", ".", record(HANDSHAKE, "") .. record(HANDSHAKE, server_hello()) },
+    { "ten thousand records without a byte", ".", record(HANDSHAKE, ""):rep(10000) },
+    { "a handshake message of 16 MB", ".",
+        record(HANDSHAKE, "\2\255\255\255" .. LONG:sub(5)) .. record(HANDSHAKE, LONG):rep(5) },
+    { "a handshake message of 70 KB", ".",
+        record(HANDSHAKE, "\2" .. number(70000, 3) .. LONG:sub(5)) .. record(HANDSHAKE, LONG):rep(4) },
+    { "a certificate message of 70 KB", ".", record(HANDSHAKE, server_hello())
+        .. record(HANDSHAKE, "\11" .. number(70000, 3) .. LONG:sub(5)) .. record(HANDSHAKE, LONG):rep(4) },
+    { "a second ServerHello", ".", record(HANDSHAKE, server_hello()):rep(2) },
+    { "an empty certificate list", ".",
+        record(HANDSHAKE, server_hello()) .. record(HANDSHAKE, message(11, "\0\0\0")) },
+    { "a certificate of garbage", ".", record(HANDSHAKE, server_hello())
+        .. record(HANDSHAKE, message(11, sized(sized(("g"):rep(300), 3), 3))) },
+    { "a certificate list longer than its message", ".", record(HANDSHAKE, server_hello())
+        .. record(HANDSHAKE, message(11, "\0\255\255\0\255\250" .. ("g"):rep(300))) },
+    { "ServerHelloDone instead of a certificate", ".",
+        record(HANDSHAKE, server_hello()) .. record(HANDSHAKE, message(14, "")) },
+    { "an alert of one byte", ".", record(ALERT, "\2") },
+    { "an alert of an unknown level", ".", alert(9, 40), error = "ERR_ETIMEOUT" },
+    { "close_notify", "closed by the peer", alert(1, 0), error = "ERR_ECLSD" },
+    { "a thousand warnings", ".", alert(1, 90):rep(1000), error = "ERR_ETIMEOUT" },
+    { "a HelloRetryRequest for a group that was not offered", ".", function(hello)
+        return record(HANDSHAKE, server_hello { random = RETRY, session = session_id(hello),
+            cipher = "\19\1", extensions = bytes "002b00020304 003300026a6a" })
+    end },
+    { "a HelloRetryRequest that asks for nothing", ".", function(hello)
+        return record(HANDSHAKE, server_hello { random = RETRY, session = session_id(hello),
+            cipher = "\19\1", extensions = bytes "002b00020304" })
+    end },
+    { "a TLS 1.3 ServerHello without a key share", ".", function(hello)
+        return record(HANDSHAKE, server_hello { session = session_id(hello), cipher = "\19\1",
+            extensions = bytes "002b00020304" })
+    end },
+    { "a TLS 1.3 ServerHello with a point that is on no curve", ".", function(hello)
+        return record(HANDSHAKE, server_hello { session = session_id(hello), cipher = "\19\1",
+            extensions = bytes "002b00020304 00330045 0017 0041 04" .. ("\1"):rep(64) })
+    end },
+    { "a TLS 1.3 ServerHello with another session id", ".", record(HANDSHAKE, server_hello {
+        session = ("z"):rep(32), cipher = "\19\1", extensions = bytes "002b00020304" }) },
+}
+
+describe("a server that", function()
+    local good12, good13
+    setup(function()
+        tls.begin_file()
+        good12 = tls.openssl { cert = pki.server "ec256", args = "-tls1_2 -num_tickets 0", keep = true }
+        good13 = tls.openssl { cert = pki.server "ec256", args = "-tls1_3", keep = true }
+    end)
+    before_each(h.begin)
+    after_each(function()
+        end_servers()
+        h.sc.config { connect_timeout_ms = 30000 }
+        h.close(tls.open(good12, { caCert = pki.root().pem, hostName = "localhost" }))
+        tls.finish()
+    end)
+    teardown(tls.finish_file)
+
+    for _, case in ipairs(ANSWERS) do
+        it("answers with " .. case[1] .. " is refused", function()
+            sc.config { connect_timeout_ms = 600 }
+            fails(answers(case[3]), case[2], { error = sc[case.error or "ERR_SSL_EHANDESHAK"] })
+        end)
+    end
+
+    for code, name in pairs(ALERTS) do
+        it("sends the fatal alert " .. name .. " is quoted", function()
+            fails(answers(alert(2, code)), "alert " .. name)
+        end)
+    end
+
+    it("sends an alert after any of its messages is quoted", function()
+        for after = 1, 4 do
+            fails(between(good12.port, function(all, count)
+                return count == after + 1 and alert(2, 80) or count <= after and all or ""
+            end), "alert internal_error")
+        end
+        fails(answers(function() return record(HANDSHAKE, server_hello()) .. alert(2, 40) end),
+            "alert handshake_failure")
+    end)
+
+    it("has no group in common is quoted", function()
+        local server = tls.openssl { cert = pki.server "ec256", args = "-tls1_3 -groups X448" }
+        fails(server.port, "tls: the server sent the alert handshake_failure", {})
+    end)
+
+    it("signs with another key than its certificate's is refused", function()
+        fails(between(good12.port, function(all, count)
+            return count == 3 and all:sub(1, -2) .. string.char((all:byte(-1) + 1) % 256) or nil
+        end), ".")
+        -- The certificate of another server in place of its own.
+        local other = pki.der(pki.issue { issuer = pki.root(), label = "another", subject = "/CN=localhost",
+            names = pki.server_names })
+        fails(between(good12.port, function(_, count)
+            return count == 2 and record(HANDSHAKE, message(11, sized(sized(other, 3), 3))) or nil
+        end), ".")
+    end)
+
+    it("damages any record of its flight is refused", function()
+        local function damage(server, damaged)
+            fails(between(server.port, function(all, count)
+                return count == damaged and all:sub(1, -2) .. string.char((all:byte(-1) + 128) % 256)
+                    or nil
+            end), ".")
+        end
+        for damaged = 1, 3 do
+            damage(good12, damaged)
+        end
+        damage(good13, 1)
+        damage(good13, 3)
+        damage(good13, 4)
+    end)
+
+    it("sends one byte a second is given up in time", function()
+        sc.config { connect_timeout_ms = 1500 }
+        fails(function(client)
+            client:record()
+            for i = 1, 100 do
+                client:send(record(HANDSHAKE, server_hello()):sub(i, i))
+                client:sleep(1000)
+            end
+        end, "not finished", { error = sc.ERR_ETIMEOUT, within = 2500 })
+    end)
+
+    it("sends records one at a time for ever is given up in time", function()
+        sc.config { connect_timeout_ms = 800 }
+        fails(function(client)
+            client:record()
+            while true do
+                client:send(alert(1, 90))
+                client:sleep(300)
+            end
+        end, "not finished", { error = sc.ERR_ETIMEOUT, within = 2000 })
+    end)
+
+    it("sends one byte a segment is a good one", function()
+        for _, server in ipairs { good12, good13 } do
+            local id = start(serve(between(server.port, function(all, _, _, to)
+                for i = 1, #all do
+                    while not to.socket:send(all:sub(i, i)) do
+                        coroutine.yield()
+                    end
+                end
+                return ""
+            end)))
+            local cnf = wait_for(id, "CONN_CNF")
+            assert.equal(0, cnf.result, cnf.reason)
+            h.close(id)
+        end
+    end)
+
+    it("asks for a client certificate that there is not is quoted", function()
+        local server = tls.openssl { cert = pki.server "ec256",
+            args = "-tls1_2 -Verify 1 -verify_return_error -CAfile " .. pki.root().cert }
+        fails(server.port, "alert handshake_failure")
+    end)
+
+    it("does not trust the client's certificate is quoted", function()
+        local server = tls.openssl { cert = pki.server "ec256",
+            args = "-tls1_2 -Verify 1 -verify_return_error -CAfile " .. pki.root().cert }
+        local mine = pki.issue { issuer = pki.other_root(), label = "client", subject = "/CN=stranger" }
+        fails(server.port, "alert unknown_ca",
+            { cert = { clientCert = mine.pem, clientKey = mine.key_pem } })
+    end)
+
+    it("asks for a client certificate with TLS 1.3 ends the open connection", function()
+        local server = tls.openssl { cert = pki.server "ec256",
+            args = "-tls1_3 -Verify 1 -verify_return_error -CAfile " .. pki.root().cert }
+        local id = start(server.port)
+        assert.equal(0, wait_for(id, "CONN_CNF").result)
+        local ind = wait_for(id, "CLOSE_IND")
+        assert.matches("alert certificate_required", ind.reason)
+        assert.equal("CONN_CNF CLOSE_IND!", h.history(id):gsub("RECV_IND ", ""))
+        h.close(id)
+    end)
+
+    -- Opens through `script` and says something; then the connection must end.
+    local function ends(script, reason, port_is_open)
+        sc.config { close_grace_ms = 0 }
+        local id = start(serve(script))
+        local cnf = wait_for(id, "CONN_CNF")
+        assert.equal(0, cnf.result, cnf.reason)
+        if not port_is_open then
+            sc.sock_send(id, "hello\n")
+        end
+        local ind = wait_for(id, "CLOSE_IND")
+        assert.matches(reason, ind.reason)
+        h.pump(5)
+        assert.equal(1, h.count(id, "CLOSE_IND"))
+        h.close(id)
+    end
+
+    -- In place of the answer to the first data.
+    local function instead(server, replacement, action)
+        local was_asked
+        return between(server.port, function(all, _, kind, client)
+            if not was_asked or kind ~= DATA then
+                return
+            end
+            if action then
+                client[action](client)
+                return ""
+            end
+            return replacement(all)
+        end, function(_, _, kind)
+            was_asked = was_asked or kind == DATA
+        end)
+    end
+
+    it("sends a forged record when connected ends the connection", function()
+        ends(instead(good12, function() return record(DATA, ("forged"):rep(10)) end), "damaged or forged")
+        ends(instead(good12, function(all)
+            return all:sub(1, -2) .. string.char((all:byte(-1) + 1) % 256)
+        end), "damaged or forged")
+    end)
+
+    it("sends garbage when connected ends the connection", function()
+        ends(instead(good12, function() return ("garbage"):rep(10) end), "not TLS")
+        ends(instead(good13, function() return ("garbage"):rep(10) end), ".")
+    end)
+
+    it("closes without close_notify when connected is told apart", function()
+        ends(instead(good12, nil, "fin"), "without close_notify")
+    end)
+
+    it("resets when connected ends the connection", function()
+        ends(instead(good12, nil, "rst"), "reset")
+    end)
+
+    it("finds our record damaged is quoted", function()
+        for _, server in ipairs { good12 } do
+            local id = start(serve(between(server.port, nil, function(all, _, kind)
+                if kind == DATA then
+                    return all:sub(1, -2) .. string.char((all:byte(-1) + 1) % 256)
+                end
+            end)))
+            assert.equal(0, wait_for(id, "CONN_CNF").result)
+            sc.sock_send(id, "hello\n")
+            local ind = wait_for(id, "CLOSE_IND")
+            assert.matches("alert bad_record_mac", ind.reason)
+            h.close(id)
+        end
+    end)
+
+    -- Refused by a warning; openssl takes that for the end.
+    it("wants to renegotiate is refused", function()
+        local server = tls.openssl { cert = pki.server "ec256", args = "-tls1_2", mode = "" }
+        local id = tls.open(server, { caCert = pki.root().pem, hostName = "localhost" })
+        server:write "R\n"
+        local ind = h.wait_for(id, h.CLOSE_IND)
+        assert.matches("alert handshake_failure", ind.reason)
+        h.close(id)
+    end)
 end)
