@@ -103,6 +103,8 @@ static const struct {
       "a message of the server is too large" },
     { MBEDTLS_ERR_SSL_BAD_INPUT_DATA, SC_ERR_SSL_HANDSHAKE,
       "a message of the server is too large" },
+    { MBEDTLS_ERR_X509_INVALID_EXTENSIONS + MBEDTLS_ERR_ASN1_UNEXPECTED_TAG, SC_ERR_SSL_INVALID,
+      "certificate verify failed: an extension that is malformed, or critical and not known" },
     { MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, SC_ERR_SSL_HANDSHAKE,
       "the server asked for a client certificate" },
     { MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL, SC_ERR_SSL_HANDSHAKE,
