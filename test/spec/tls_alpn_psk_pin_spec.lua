@@ -9,6 +9,8 @@ if not pki.available then
     return
 end
 
+local PSK = " -nocert -psk 00112233445566778899aabbccddeeff -psk_identity device"
+
 local function verified(more)
     local cert = { caCert = pki.root().pem, hostName = "localhost" }
     for name, value in pairs(more or {}) do
@@ -25,7 +27,8 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
         teardown(tls.finish_file)
 
         it("the server's choice among the protocols in cert.alpn is told", function()
-            local server = tls.openssl { cert = pki.server(), args = version .. " -alpn http/1.1,mqtt" }
+            local server = tls.openssl { cert = pki.server(),
+                args = version .. " -alpn http/1.1,mqtt" }
             assert.equal("mqtt", tls.try(server, verified { alpn = { "mqtt" } }).alpn)
             assert.equal("mqtt", tls.try(server, verified { alpn = { "x-other", "mqtt" } }).alpn)
             assert.equal("http/1.1",
@@ -48,17 +51,16 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
         end)
 
         it("a pre-shared key makes a connection without certificates", function()
-            local server = tls.openssl { args = version .. " -nocert -psk 00112233445566778899aabbccddeeff"
-                .. " -psk_identity device" }
+            local server = tls.openssl { args = version .. PSK }
             local info = tls.try(server, { psk =
-                "\0\17\34\51\68\85\102\119\136\153\170\187\204\221\238\255", pskIdentity = "device" })
+                "\0\17\34\51\68\85\102\119\136\153\170\187\204\221\238\255",
+                    pskIdentity = "device" })
             assert.is_false(info.resumed)
             assert.is_nil(info.peer_subject)
         end)
 
         it("a wrong pre-shared key is refused", function()
-            local server = tls.openssl { args = version .. " -nocert -psk 00112233445566778899aabbccddeeff"
-                .. " -psk_identity device" }
+            local server = tls.openssl { args = version .. PSK }
             local reason, err = tls.fail(server, { psk = "another key altogether",
                 pskIdentity = "device" })
             assert.matches("^tls: the server sent the alert ", reason)

@@ -36,7 +36,8 @@ describe("a cert table", function()
     end
 
     it("with a caCert that does not parse is refused", function()
-        local parts = { "", "x", "garbage\n", "\0\0\0", BAD_PEM, h.pattern(5000), pki.root().pem:sub(1, 200),
+        local parts = { "", "x", "garbage\n", "\0\0\0", BAD_PEM, h.pattern(5000),
+            pki.root().pem:sub(1, 200),
             pki.der(pki.root()):sub(1, -2), "-----BEGIN CERTIFICATE-----", client.key_pem }
         for _, text in ipairs(parts) do
             assert.matches("caCert", refused { caCert = text })
@@ -105,7 +106,8 @@ describe("a cert table", function()
     end)
 
     it("with a pin that is no SHA-256 is refused", function()
-        for _, pin in ipairs { "", "abc", ("x"):rep(31), ("a"):rep(63), ("a"):rep(65), ("g"):rep(64),
+        for _, pin in ipairs { "", "abc", ("x"):rep(31), ("a"):rep(63), ("a"):rep(65),
+            ("g"):rep(64),
             ("a"):rep(62) .. "+1", (" 1"):rep(32) } do
             assert.matches("pin", refused { pin = pin })
         end
@@ -147,7 +149,8 @@ describe("a cert table", function()
 
     it("with fields that nobody knows is taken", function()
         local server = tls.openssl { cert = pki.server() }
-        tls.try(server, { caCert = pki.root().pem, hostName = "localhost", colour = "blue", [1] = 2 })
+        tls.try(server, { caCert = pki.root().pem, hostName = "localhost", colour = "blue",
+            [1] = 2 })
     end)
 
     it("may be changed and collected once the socket is made", function()

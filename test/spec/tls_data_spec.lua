@@ -31,7 +31,8 @@ for _, version in ipairs { "1.2", "1.3" } do
         end
 
         it("is sent whole, whatever the length of the send", function()
-            for _, length in ipairs { 1, 2, 100, 11200, 16383, 16384, 16385, 32768, 65536, 200001 } do
+            for _, length in ipairs { 1, 2, 100, 11200, 16383, 16384, 16385, 32768, 65536,
+                200001 } do
                 local id = open("read:%d", length)
                 h.send(id, h.pattern(length))
                 assert.equal("ok", h.read(id, 2))
@@ -40,7 +41,8 @@ for _, version in ipairs { "1.2", "1.3" } do
         end)
 
         it("is received whole, whatever the sizes of the records", function()
-            for _, size in ipairs { 1, 2, 100, 2047, 2048, 2049, 4096, 11200, 16383, 16384, 40000 } do
+            for _, size in ipairs { 1, 2, 100, 2047, 2048, 2049, 4096, 11200, 16383, 16384,
+                40000 } do
                 local total = size < 100 and 3000 or 100000
                 local id = open("records:%d:%d", total, size)
                 h.read_pattern(id, total)
@@ -172,7 +174,8 @@ for _, version in ipairs { "1.2", "1.3" } do
             assert.is_true(h.sc.sock_getremainbuf(id) < 50000)
             assert.is_true(h.rtos.memory() - before < 700000, h.rtos.memory() - before)
             h.write_file(go, "")
-            h.wait_until(function() return h.count(id, "SEND_CNF") == taken / 50000 + 2 end, "SEND_CNFs")
+            h.wait_until(function() return h.count(id, "SEND_CNF") == taken / 50000 + 2 end,
+                "SEND_CNFs")
         end)
 
         it("that the script does not read holds the peer back, with bounded memory", function()
@@ -187,7 +190,7 @@ for _, version in ipairs { "1.2", "1.3" } do
             h.read_pattern(id, 8 * MB - #first, #first)
         end)
 
-        it("that came before close_notify is read before CLOSE_IND, which says it was clean", function()
+        it("that came before close_notify is read before CLOSE_IND, a clean one", function()
             local id = open "send:50000 notify close"
             local data, message = h.read_to_end(id)
             assert.is_true(data == h.pattern(50000))
@@ -268,7 +271,7 @@ describe("in the middle of data", function()
         assert.is_true(h.read(id, 200002) == "ok" .. h.pattern(200000))
     end)
 
-    it("new keys of TLS 1.3, which mbedTLS does not have, end the connection with a reason", function()
+    it("new keys of TLS 1.3, which mbedTLS cannot take, end it with a reason", function()
         local server = tls.openssl { cert = pki.server(), args = "-tls1_3", mode = "" }
         local id = tls.open(server, { caCert = pki.root().pem, hostName = "localhost" })
         server:write "before\n"

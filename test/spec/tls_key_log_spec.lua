@@ -57,7 +57,8 @@ describe("the key log", function()
         local server, log = tls.openssl { cert = pki.server(), args = "-tls1_3" }, pki.path "keys"
         run_client(server.port, log)
         local randoms = {}
-        for _, label in ipairs { "CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+        for _, label in ipairs { "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+            "SERVER_HANDSHAKE_TRAFFIC_SECRET",
             "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0" } do
             local random, secret = ("\n" .. pki.read(log)):match("\n" .. label .. " (%x+) (%x+)\n")
             assert.equal(64, #random)
@@ -71,7 +72,8 @@ describe("the key log", function()
     it("is what the server's own key log says", function()
         for _, version in ipairs { "-tls1_2", "-tls1_3" } do
             local ours, theirs = pki.path "keys", pki.path "keys"
-            local server = tls.openssl { cert = pki.server(), args = version .. " -keylogfile " .. theirs }
+            local server = tls.openssl { cert = pki.server(),
+                args = version .. " -keylogfile " .. theirs }
             run_client(server.port, ours)
             local known = pki.read(theirs)
             for line in pki.read(ours):gmatch "[^\n]+" do
@@ -106,7 +108,8 @@ describe("the key log", function()
         for _, version in ipairs { "-tls1_2", "-tls1_3" } do
             local server, log = tls.openssl { cert = pki.server(), args = version }, pki.path "keys"
             local capture = pki.path "pcap"
-            local dumper = h.spawn(("dumpcap -q -i lo -f 'tcp port %d' -w %s"):format(server.port, capture))
+            local dumper = h.spawn(("dumpcap -q -i lo -f 'tcp port %d' -w %s"):format(server.port,
+                capture))
             h.wait_until(function()
                 return h.slurp(dumper.log):find "File: "
             end, "dumpcap")

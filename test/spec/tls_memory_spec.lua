@@ -1,4 +1,5 @@
--- What TLS keeps: nothing before a socket needs it, nothing after CLOSE_CNF, a bounded amount between.
+-- What TLS keeps: nothing before a socket needs it, nothing after CLOSE_CNF, a bounded amount
+-- between.
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
 local pki = require "test.support.pki"
@@ -33,7 +34,8 @@ for _, version in ipairs { "1.2", "1.3" } do
         end
 
         local function back_to(before)
-            h.wait_until(function() return h.rtos.memory() <= before end, "the memory to come back", 3000)
+            h.wait_until(function() return h.rtos.memory() <= before end,
+                "the memory to come back", 3000)
         end
 
         it("is all given back with CLOSE_CNF, again and again", function()
@@ -99,7 +101,8 @@ for _, version in ipairs { "1.2", "1.3" } do
         it("is not taken by a socket that is not connected yet, but for its credentials", function()
             h.sc.config { connect_timeout_ms = 500 }
             local before = settled()
-            local id = h.sc.sock_conn(h.SSL, "192.0.2.1", 443, { caCert = pki.root().pem, resume = false })
+            local id = h.sc.sock_conn(h.SSL, "192.0.2.1", 443, { caCert = pki.root().pem,
+                resume = false })
             h.pump(50)
             local taken = h.rtos.memory() - before
             assert.is_true(taken < 12000, taken .. " bytes before the handshake")

@@ -17,7 +17,8 @@ local function cert_with(more)
     return cert
 end
 
--- Connects, has a line sent back and forth (a ticket of TLS 1.3 comes before the answer) and closes.
+-- Connects, has a line sent back and forth (a ticket of TLS 1.3 comes before the answer) and
+-- closes.
 -- Was the session resumed?
 local function connect(server, cert, insist, address)
     local id = tls.open(server, cert or cert_with(), insist, address)
@@ -191,7 +192,8 @@ for _, kind in ipairs(KINDS) do
                 file:close()
                 local ca = io.open("%s"):read "*a"
                 local function connect()
-                    local id = sc.sock_conn(2, "127.0.0.1", %d, { caCert = ca, hostName = "localhost" })
+                    local id = sc.sock_conn(2, "127.0.0.1", %d, { caCert = ca,
+                        hostName = "localhost" })
                     assert(rtos.receive(20000).result == 0)
                     local resumed = sc.sock_info(id).resumed
                     sc.sock_send(id, "a line\n")
@@ -270,7 +272,7 @@ describe("tls_sessions", function()
         assert.is_true(#h.sc.tls_sessions() >= #saved)
     end)
 
-    it("keeps a bounded number, and forgets the one that was not used for the longest time", function()
+    it("keeps a bounded number, and forgets the least recently used", function()
         local server = tls.openssl { cert = pki.server(), args = "-tls1_2" }
         local function number(i)
             return cert_with { alpn = { "x" .. i } }

@@ -1,14 +1,14 @@
---- Keys and certificates for the TLS specs, made with the `openssl` command when they are first asked
--- for, kept in a directory that is gone when this process ends. Keys are shared by kind and label, so
--- that most certificates cost one call of openssl (5 ms).
+--- Keys and certificates for the TLS specs, made with the `openssl` command when they are first
+-- asked for, kept in a directory that is gone when this process ends. Keys are shared by kind and
+-- label, so that most certificates cost one call of openssl (5 ms).
 --
 --     local pki = require "test.support.pki"
 --     local root = pki.root()                        -- the CA that the specs trust
 --     local server = pki.server "ec256"              -- for localhost, *.test and 127.0.0.1, ::1
 --     local odd = pki.issue { issuer = root, key = "rsa2048", names = { "DNS:odd.test" } }
 --
--- What comes back is a table: `cert`, `key` (file names, PEM), `pem`, `key_pem` (their texts), `issuer`
--- (such a table), `chain` (a file: this certificate and the intermediates above it).
+-- What comes back is a table: `cert`, `key` (file names, PEM), `pem`, `key_pem` (their texts),
+-- `issuer` (such a table), `chain` (a file: this certificate and the intermediates above it).
 --
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
@@ -19,7 +19,8 @@ local store = debug.getregistry().socketcore_test
 if store.pki == nil then
     store.pki = { count = 0, keys = {}, named = {}, dir = h.directory() }
     -- Ends, and removes the directory, when this process has ended.
-    store.pki.cleaner = io.popen(("exec 2>/dev/null; read _; rm -rf '%s'"):format(store.pki.dir), "w")
+    store.pki.cleaner = io.popen(("exec 2>/dev/null; read _; rm -rf '%s'"):format(store.pki.dir),
+        "w")
 end
 local state = store.pki
 
@@ -77,8 +78,8 @@ local kinds = {
     ed25519 = "-algorithm ED25519",
 }
 
---- The file of a private key (PKCS#8 PEM) of a kind: ec256, ec384, ec521, rsa1024, rsa2048, rsa3072,
--- rsa4096, ed25519. The same label gives the same key.
+--- The file of a private key (PKCS#8 PEM) of a kind: ec256, ec384, ec521, rsa1024, rsa2048,
+-- rsa3072, rsa4096, ed25519. The same label gives the same key.
 function pki.key(kind, label)
     local name = kind .. (label or "")
     if not state.keys[name] then
@@ -89,8 +90,9 @@ function pki.key(kind, label)
     return state.keys[name]
 end
 
---- The same key in another form: arguments of `openssl pkey`, `openssl ec`, `openssl rsa` and so on,
--- for example `pki.convert(key, "pkcs8 -topk8 -v2 aes256 -passout pass:secret")`. Returns the bytes.
+--- The same key in another form: arguments of `openssl pkey`, `openssl ec`, `openssl rsa` and so
+-- on, for example `pki.convert(key, "pkcs8 -topk8 -v2 aes256 -passout pass:secret")`. Returns the
+-- bytes.
 function pki.convert(file, command)
     local out = pki.path "out"
     local program, rest = command:match "^(%S+)%s*(.*)$"
@@ -138,8 +140,8 @@ local function sign_with_dates(spec, request, ext, out)
     local issuer = spec.issuer
     local by = issuer and ("-cert %s -keyfile %s"):format(issuer.cert, issuer.key)
         or ("-selfsign -keyfile %s"):format(spec.key_file)
-    pki.openssl("ca -batch -notext -config %s %s -in %s -out %s -extfile %s -startdate %s -enddate %s",
-        config, by, request, out, ext, spec.start or "20200101000000Z",
+    pki.openssl("ca -batch -notext -config %s %s -in %s -out %s -extfile %s -startdate %s "
+        .. "-enddate %s", config, by, request, out, ext, spec.start or "20200101000000Z",
         spec.finish or "20991231235959Z")
 end
 
@@ -164,7 +166,8 @@ function pki.issue(spec)
             and ("-CA %s -CAkey %s"):format(spec.issuer.cert, spec.issuer.key)
             or ("-signkey %s"):format(spec.key_file)
         state.serial = (state.serial or os.time()) + 1
-        pki.openssl("x509 -req -in %s %s -set_serial %d -days 3650 -%s -extfile %s -out %s", request, by,
+        pki.openssl("x509 -req -in %s %s -set_serial %d -days 3650 -%s -extfile %s -out %s",
+            request, by,
             state.serial, spec.digest or "sha256", ext, out)
     end
     local made = { cert = out, key = spec.key_file, pem = read(out), key_pem = read(spec.key_file),
@@ -187,7 +190,8 @@ end
 function pki.root(kind)
     kind = kind or "ec256"
     return once("root " .. kind, function()
-        return pki.issue { key = kind, label = "root", subject = "/CN=Test Root " .. kind, ca = true }
+        return pki.issue { key = kind, label = "root", subject = "/CN=Test Root " .. kind,
+            ca = true }
     end)
 end
 
@@ -222,7 +226,8 @@ end
 function pki.client(kind)
     kind = kind or "ec256"
     return once("client " .. kind, function()
-        return pki.issue { issuer = pki.root(), key = kind, label = "client", subject = "/CN=device",
+        return pki.issue { issuer = pki.root(), key = kind, label = "client",
+            subject = "/CN=device",
             extended = "clientAuth" }
     end)
 end
@@ -234,9 +239,9 @@ end
 
 --- SHA-256 of the public key, 64 hexadecimal digits.
 function pki.pin(made)
-    local der, out = pki.path "spki", nil
+    local der = pki.path "spki"
     write(der, pki.convert(made.key, "pkey -pubout -outform DER"))
-    out = pki.openssl("dgst -sha256 -r %s", der)
+    local out = pki.openssl("dgst -sha256 -r %s", der)
     return out:match "^(%x+)"
 end
 

@@ -1,4 +1,5 @@
---- TLS servers for the specs: `openssl s_server`, and tls_peer.py, whose client says what it shall do.
+--- TLS servers for the specs: `openssl s_server`, and tls_peer.py, whose client says what it shall
+-- do.
 --
 --     local tls = require "test.support.tls_server"
 --     describe("...", function()
@@ -10,8 +11,8 @@
 --     local server = tls.openssl { cert = pki.server "ec256", args = "-tls1_2" }
 --     local id = tls.open(server, { caCert = pki.root().pem, hostName = "localhost" })
 --
--- Sessions are not kept unless a cert table says `resume = true`, so that each test stands alone and
--- memory comes back to where it was.
+-- Sessions are not kept unless a cert table says `resume = true`, so that each test stands alone
+-- and memory comes back to where it was.
 --
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
@@ -82,8 +83,8 @@ end
 --
 -- - `cert`: a certificate of pki.lua; its chain is sent. Absent with `args = "-nocert ..."`.
 -- - `key`: another key file; `chain`: file of other certificates to send with it
--- - `args`: more arguments; `mode`: "-rev" (answers each line turned round, the default), "-www", "" (what is
---   written to its standard input goes out, what arrives is printed)
+-- - `args`: more arguments; `mode`: "-rev" (answers each line turned round, the default), "-www",
+--   "" (what is written to its standard input goes out, what arrives is printed)
 -- - `port`: a port that was used before; `keep`: stop it after the file, not after the test
 function tls.openssl(options)
     local port = options.port or h.free_port()
@@ -103,14 +104,15 @@ function tls.openssl(options)
     return server
 end
 
---- Starts tls_peer.py. Options: `cert`, `keep` as above, `args` for it, `go`: the file that "wait" of a
--- script waits for, `small = true`: it takes little that was not read. Its client's first line is
--- a script, see there; `tls.open_script` opens a connection and sends one.
+--- Starts tls_peer.py. Options: `cert`, `keep` as above, `args` for it, `go`: the file that "wait"
+-- of a script waits for, `small = true`: it takes little that was not read. Its client's first
+-- line is a script, see there; `tls.open_script` opens a connection and sends one.
 function tls.peer(options)
     local args = (options.args or "") .. (options.go and " --go " .. options.go or "")
         .. (options.small and " --small" or "")
     local process = h.spawn(("python3 %s/tls_peer.py --cert %s --key %s %s"):format(
-        debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$", options.cert.chain, options.cert.key, args))
+        debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$", options.cert.chain, options.cert.key,
+            args))
     local server = keep({ process = process, pid = process.pid, log = process.log }, options)
     server.port = tonumber(wait_log(server, "port=(%d+)"))
     return server
@@ -161,8 +163,8 @@ function tls.check_echo(id, text)
     assert(answer == text:reverse() .. "\n", "another answer: " .. answer)
 end
 
---- Connects to an `openssl s_server -rev`, which serves one client at a time, has a line turned round
--- and closes. Returns what sock_info said.
+--- Connects to an `openssl s_server -rev`, which serves one client at a time, has a line turned
+-- round and closes. Returns what sock_info said.
 function tls.try(server, cert, insist, address)
     local id = tls.open(server, cert, insist, address)
     local info = h.sc.sock_info(id)
