@@ -373,10 +373,11 @@ static const char *waiting_for(struct sc_channel *channel)
 
 /* ---- data ---- */
 
-/* What mbedTLS could not hand to TCP whole is one record of the first `owed` bytes. It remembers only
- * that there is output (ssl_msg.c, ssl_write_real): when reading has flushed the record meanwhile, as
- * it does for a ticket, the next call would write these bytes a second time; and when the output is
- * an alert that reading left there, the call would flush that and say that the data was written. */
+/* What mbedTLS could not hand to TCP whole is one record of the first `owed` bytes. It remembers
+ * only that there is output (ssl_msg.c, ssl_write_real): when reading has flushed the record
+ * meanwhile, as it does for a ticket, the next call would write these bytes a second time; and when
+ * the output is an alert that reading left there, the call would flush that and say that the data
+ * was written. */
 static enum sc_error write_some(struct sc_channel *channel, const void *data, size_t length,
                                 size_t *taken)
 {

@@ -108,6 +108,7 @@ struct connection {
     bool echoing;
     bool saw_fin;
     bool sent_fin;
+    bool saw_rst; /* what came before it can still be read */
     enum ending ending;
     uint64_t rx, tx;
     uint64_t matched; /* leading bytes received that equal the pattern */
@@ -298,6 +299,17 @@ static void read_connection(struct connection *c)
     size_t taken = c->tagged ? 0 : take_line(c, buffer, (size_t)got);
     if (taken < (size_t)got)
         take_input(c, buffer + taken, (size_t)got - taken);
+}
+
+static void read_to_error(struct connection *c)
+{
+    uint64_t before;
+    do {
+        before = c->rx;
+        read_connection(c);
+    } while (c->fd >= 0 && c->rx != before);
+    if (c->fd >= 0)
+        end_connection(c, PEER_RST);
 }
 
 static void write_connection(struct connection *c)
@@ -776,10 +788,15 @@ static void run_once(void)
         c->poll = NULL;
         if (c->fd < 0)
             continue;
+        if (c->saw_rst && c->reading) {
+            read_to_error(c);
+            continue;
+        }
         /* An echo stops reading while the client does not take what came back. */
         bool input = c->reading && !c->saw_fin && (!c->echoing || c->out_length < (1u << 18));
         short events = (short)((input ? POLLIN : 0) | (is_busy(c) ? POLLOUT : 0));
-        fds[n] = (struct pollfd){ events != 0 || !c->saw_fin ? c->fd : -1, events, 0 };
+        fds[n] =
+            (struct pollfd){ !c->saw_rst && (events != 0 || !c->saw_fin) ? c->fd : -1, events, 0 };
         c->poll = &fds[n++];
         if (c->wait_until != 0 && timeout < 0)
             timeout = 5;
@@ -793,8 +810,12 @@ static void run_once(void)
         if (c->poll == NULL || c->fd < 0)
             continue;
         short got = c->poll->revents;
-        if (got & POLLERR)
-            end_connection(c, PEER_RST);
+        if (got & POLLERR) {
+            c->saw_rst = true;
+            c->out_length = 0;
+            c->pattern_left = c->tiny_left = 0;
+            continue;
+        }
         if (c->fd >= 0 && (got & (POLLIN | POLLHUP)) && (c->poll->events & POLLIN))
             read_connection(c);
         if (c->fd >= 0 && (got & POLLOUT) && is_busy(c))
