@@ -666,7 +666,7 @@ static int bind_socket(int type, bool both, uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = { 0 };
     socklen_t size = sizeof name;
     if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
         die("getsockname");
