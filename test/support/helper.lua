@@ -694,9 +694,9 @@ function h.write_file(name, text)
     file:close()
 end
 
---- A new, empty directory; the caller removes it.
-function h.directory()
-    local out = assert(io.popen "mktemp -d")
+--- A new, empty directory, in `parent` when given; the caller removes it.
+function h.directory(parent)
+    local out = assert(io.popen(parent and ("mktemp -d -p '%s'"):format(parent) or "mktemp -d"))
     local name = assert(out:read "*l")
     out:close()
     return name

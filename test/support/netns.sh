@@ -4,7 +4,8 @@
 # "test." (names below). Passes the exit status on and leaves no process behind.
 #
 # Exits 77 with a message when such a namespace cannot be made here; `netns.sh --check` only says
-# whether it can. COMMAND sees SOCKETCORE_NETNS=1.
+# whether it can. COMMAND sees SOCKETCORE_NETNS=1, and in SOCKETCORE_TMP a directory that is removed
+# when it has ended.
 #
 # SPDX-License-Identifier: MIT
 set -u
@@ -93,7 +94,8 @@ inside() {
     done
     start_name_server
     SOCKETCORE_NETNS=1
-    export SOCKETCORE_NETNS
+    SOCKETCORE_TMP=$dir
+    export SOCKETCORE_NETNS SOCKETCORE_TMP
     # shellcheck disable=SC3045 # dash knows these
     ulimit -n "$(ulimit -Hn)" 2>/dev/null
     "$@"

@@ -17,8 +17,8 @@ local pki = {}
 
 local store = debug.getregistry().socketcore_test
 if store.pki == nil then
-    store.pki = { count = 0, keys = {}, named = {}, dir = h.directory() }
-    -- Ends, and removes the directory, when this process has ended.
+    store.pki = { count = 0, keys = {}, named = {}, dir = h.directory(os.getenv "SOCKETCORE_TMP") }
+    -- Ends, and removes the directory, when this process has ended; netns.sh does that itself.
     store.pki.cleaner = io.popen(("exec 2>/dev/null; read _; rm -rf '%s'"):format(store.pki.dir),
         "w")
 end
