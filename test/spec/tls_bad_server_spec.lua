@@ -49,8 +49,7 @@ end
 
 -- Bytes of a ClientHello that an answer needs.
 local function session_id(hello)
-    local length = hello:byte(44)
-    return hello:sub(45, 44 + length)
+    return hello:sub(40, 39 + hello:byte(39))
 end
 
 -- A ServerHello: TLS 1.2 with ECDHE-ECDSA and AES-128-GCM unless told otherwise.
@@ -586,10 +585,11 @@ local ANSWERS = {
         return record(HANDSHAKE, server_hello { random = RETRY, session = session_id(hello),
             cipher = "\19\1", extensions = bytes "002b00020304 003300026a6a" })
     end },
-    { "a HelloRetryRequest that asks for nothing", ".", function(hello)
+    -- mbedTLS says hello again; the server is silent then.
+    { "a HelloRetryRequest that asks for nothing", "not finished", function(hello)
         return record(HANDSHAKE, server_hello { random = RETRY, session = session_id(hello),
             cipher = "\19\1", extensions = bytes "002b00020304" })
-    end },
+    end, error = "ERR_ETIMEOUT" },
     { "a TLS 1.3 ServerHello without a key share", ".", function(hello)
         return record(HANDSHAKE, server_hello { session = session_id(hello), cipher = "\19\1",
             extensions = bytes "002b00020304" })
@@ -734,6 +734,56 @@ describe("a server that", function()
         assert.matches("alert certificate_required", ind.reason)
         assert.equal("CONN_CNF CLOSE_IND!", h.history(id):gsub("RECV_IND ", ""))
         h.close(id)
+    end)
+
+    it("sends HelloRetryRequest after HelloRetryRequest is refused", function()
+        local asked = 0
+        fails(function(client)
+            while true do
+                local kind, hello = client:record()
+                if kind == HANDSHAKE then
+                    asked = asked + 1
+                    client:send(record(HANDSHAKE, server_hello { random = RETRY, cipher = "\19\1",
+                        session = session_id(hello), extensions = bytes "002b00020304 003300020018" }))
+                end
+            end
+        end, "out of turn")
+        assert.equal(2, asked)
+    end)
+
+    it("gives tickets of 12 KB is resumed or gives a full handshake", function()
+        local mine = pki.issue { issuer = pki.root(), label = "client", subject = "/CN=large",
+            ext = { "1.2.3.4=DER:04822ee0" .. ("00"):rep(12000) } }
+        for _, version in ipairs { "-tls1_2", "-tls1_3" } do
+            local server = tls.openssl { cert = pki.server "ec256",
+                args = version .. " -Verify 1 -verify_return_error -CAfile " .. pki.root().cert }
+            for _ = 1, 3 do
+                local id = tls.open(server, { caCert = pki.root().pem, hostName = "localhost",
+                    clientCert = mine.pem, clientKey = mine.key_pem, resume = true })
+                tls.check_echo(id)
+                h.close(id)
+            end
+        end
+        h.note_memory() -- the sessions are kept
+    end)
+
+    it("has lost the keys of its tickets gives a full handshake", function()
+        for _, version in ipairs { "-tls1_2", "-tls1_3" } do
+            local port
+            for _ = 1, 2 do
+                local server = tls.openssl { cert = pki.server "ec256", args = version, port = port }
+                port = server.port
+                for round = 1, 2 do
+                    local id = tls.open(server, { caCert = pki.root().pem, hostName = "localhost",
+                        resume = true })
+                    tls.check_echo(id)
+                    assert.equal(round == 2, sc.sock_info(id).resumed)
+                    h.close(id)
+                end
+                server:stop()
+            end
+        end
+        h.note_memory() -- the sessions are kept
     end)
 
     -- Opens through `script` and says something; then the connection must end.

@@ -666,12 +666,12 @@ static int bind_socket(int type, bool both, uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage name = { 0 };
+    /* The port stands at the same place in both families. */
+    struct sockaddr_in6 name = { 0 };
     socklen_t size = sizeof name;
     if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
         die("getsockname");
-    return ntohs(name.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&name)->sin6_port
-                                            : ((struct sockaddr_in *)&name)->sin_port);
+    return ntohs(name.sin6_port);
 }
 
 static void add(const char *name, enum kind kind, int fd, const char *script)
