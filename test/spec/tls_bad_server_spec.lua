@@ -743,8 +743,9 @@ describe("a server that", function()
                 local kind, hello = client:record()
                 if kind == HANDSHAKE then
                     asked = asked + 1
-                    client:send(record(HANDSHAKE, server_hello { random = RETRY, cipher = "\19\1",
-                        session = session_id(hello), extensions = bytes "002b00020304 003300020018" }))
+                    client:send(record(HANDSHAKE, server_hello { random = RETRY,
+                        session = session_id(hello), cipher = "\19\1",
+                        extensions = bytes "002b00020304 003300020018" }))
                 end
             end
         end, "out of turn")
@@ -771,7 +772,8 @@ describe("a server that", function()
         for _, version in ipairs { "-tls1_2", "-tls1_3" } do
             local port
             for _ = 1, 2 do
-                local server = tls.openssl { cert = pki.server "ec256", args = version, port = port }
+                local server = tls.openssl { cert = pki.server "ec256", args = version,
+                    port = port }
                 port = server.port
                 for round = 1, 2 do
                     local id = tls.open(server, { caCert = pki.root().pem, hostName = "localhost",
