@@ -307,14 +307,28 @@ static void wait_for_lookup(struct sc_socket *s)
     sc_task_wake_at(&s->task, again_at && again_at < s->deadline ? again_at : s->deadline);
 }
 
+/* The server was reached and TLS did not come about: its other addresses have nothing to add. */
+static bool is_tls_failure(enum sc_error error)
+{
+    return error == SC_ERR_SSL_HANDSHAKE || error == SC_ERR_SSL_INIT || error == SC_ERR_SSL_INVALID;
+}
+
 /* Goes through the addresses until one connects or has to be waited for. */
 static void step_connect(struct sc_socket *s)
 {
     enum sc_error error = s->channel ? step_channel(s) : SC_ERR_NOTCONN;
 
     while (error != SC_OK && error != SC_ERR_WOULDBLOCK) {
-        ip_addr_t address;
+        ip_addr_t address = s->remote.address;
 
+        if (is_tls_failure(error)) {
+            fail_connect_for_good(s, error);
+            return;
+        }
+        if (error == SC_ERR_INPROGRESS) {
+            error = start_channel(s, &address);
+            continue;
+        }
         error = sc_resolve_next(&s->resolve, &address);
         if (error == SC_OK) {
             error = start_channel(s, &address);

@@ -180,6 +180,8 @@ static int on_certificate(void *context, mbedtls_x509_crt *crt, int depth, uint3
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
     else if (depth == 0 && is_named_wrongly(crt, t->credentials))
         *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
+    if (sc_tls_has_name_constraints(crt))
+        *flags |= MBEDTLS_X509_BADCERT_OTHER;
     int64_t now = sc_port_time();
     if (now) {
         *flags |= check_dates(crt, now);
@@ -340,9 +342,12 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
         ret = 0;
     }
     if (ret != 0) {
-        if (t->was_offered)
-            sc_tls_drop_session(t->credentials->fingerprint);
-        return explain(t, ret);
+        enum sc_error error = explain(t, ret);
+        if (!t->was_offered || error == SC_ERR_NOMEM)
+            return error;
+        /* It may be the session that the server cannot take, of another version of TLS for one. */
+        sc_tls_drop_session(t->credentials->fingerprint);
+        return SC_ERR_INPROGRESS;
     }
     if (mbedtls_ssl_is_handshake_over(&t->ssl))
         return finish_handshake(t);

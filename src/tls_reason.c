@@ -68,7 +68,7 @@ static const struct {
     { MBEDTLS_X509_BADCERT_BAD_KEY, "weak key or hash: a key that is too short" },
     { MBEDTLS_X509_BADCERT_MISSING, "missing" },
     { MBEDTLS_X509_BADCERT_SKIP_VERIFY, "not verified" },
-    { MBEDTLS_X509_BADCERT_OTHER, "not acceptable" },
+    { MBEDTLS_X509_BADCERT_OTHER, "name constraints, which cannot be checked here" },
 };
 
 /* Measured with EC keys: the two record buffers and this for the handshake itself. */
@@ -179,6 +179,16 @@ static bool has_issuer(const mbedtls_x509_crt *crt, const mbedtls_x509_crt *trus
     for (; trusted; trusted = trusted->next)
         if (trusted->subject_raw.len == crt->issuer_raw.len &&
             memcmp(trusted->subject_raw.p, crt->issuer_raw.p, crt->issuer_raw.len) == 0)
+            return true;
+    return false;
+}
+
+bool sc_tls_has_name_constraints(const mbedtls_x509_crt *crt)
+{
+    static const unsigned char oid[] = { 0x06, 0x03, 0x55, 0x1d, 0x1e };
+
+    for (size_t at = 0; at + sizeof(oid) <= crt->v3_ext.len; at++)
+        if (memcmp(crt->v3_ext.p + at, oid, sizeof(oid)) == 0)
             return true;
     return false;
 }

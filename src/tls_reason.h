@@ -22,6 +22,10 @@ struct sc_tls_verdict {
     char names[128];       /* of the server's certificate */
 };
 
+/* Does the certificate limit the names of those below it? mbedTLS does not look at that, so such a
+ * chain cannot be trusted. */
+bool sc_tls_has_name_constraints(const mbedtls_x509_crt *crt);
+
 /* One certificate of the chain, from the CA down. */
 void sc_tls_note_certificate(struct sc_tls_verdict *verdict, const mbedtls_x509_crt *crt, int depth,
                              uint32_t flags, const mbedtls_x509_crt *trusted);

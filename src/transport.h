@@ -53,7 +53,8 @@ struct sc_channel_args {
 typedef enum sc_error sc_channel_open(const struct sc_channel_args *args, struct sc_channel **out,
                                       const char **reason);
 
-/* One step of connecting. SC_OK once the channel is usable. */
+/* One step of connecting. SC_OK once the channel is usable; SC_ERR_INPROGRESS when it is not, but
+ * a new one to the same end may be. */
 typedef enum sc_error sc_channel_connect(struct sc_channel *channel);
 
 /* What connecting waits for, a constant text, or NULL when it is nothing more than the peer's

@@ -167,14 +167,13 @@ for _, kind in ipairs(KINDS) do
         end)
 
         -- mbedTLS offers a session's version only (ssl_client.c, ssl_prepare_client_hello).
-        it("to a server that changed its version is dropped with the failure, the next one works",
+        it("to a server that changed its version gets a full handshake unnoticed",
             function()
                 local server = start()
                 connect(server)
                 server:stop()
                 local other = kind[2]:find "1_2" and "-tls1_3" or "-tls1_2"
                 server = tls.openssl { cert = pki.server(), port = server.port, args = other }
-                assert.matches("alert protocol_version", tls.fail(server, cert_with()))
                 assert.is_false(connect(server))
                 assert.is_true(connect(server))
             end)

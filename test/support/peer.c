@@ -312,6 +312,14 @@ static void read_to_error(struct connection *c)
         end_connection(c, PEER_RST);
 }
 
+/* Nothing more can be sent; what came before the reset can still be read. */
+static void note_reset(struct connection *c)
+{
+    c->saw_rst = true;
+    c->out_length = 0;
+    c->pattern_left = c->tiny_left = 0;
+}
+
 static void write_connection(struct connection *c)
 {
     const unsigned char *data = pattern_at(c->tx);
@@ -325,7 +333,7 @@ static void write_connection(struct connection *c)
     ssize_t sent = send(c->fd, data, length, MSG_NOSIGNAL);
     if (sent < 0) {
         if (errno != EAGAIN && errno != EINTR)
-            end_connection(c, PEER_RST);
+            note_reset(c);
         return;
     }
     if (c->out_length > 0) {
@@ -811,9 +819,7 @@ static void run_once(void)
             continue;
         short got = c->poll->revents;
         if (got & POLLERR) {
-            c->saw_rst = true;
-            c->out_length = 0;
-            c->pattern_left = c->tiny_left = 0;
+            note_reset(c);
             continue;
         }
         if (c->fd >= 0 && (got & (POLLIN | POLLHUP)) && (c->poll->events & POLLIN))
