@@ -407,6 +407,11 @@ local CERTIFICATES = {
     { "outside of a CA's critical name constraints", "critical and not known", function()
         return leaf { issuer = odd_ca("constrained", { "basicConstraints=critical,CA:TRUE",
             "nameConstraints=critical,permitted;DNS:good.test" }) } end },
+    { "outside of a CA's name constraints", "name constraints, which cannot be checked here",
+        function()
+            return leaf { issuer = odd_ca("loosely constrained", {
+                "basicConstraints=critical,CA:TRUE", "nameConstraints=permitted;DNS:good.test" }) }
+        end },
     { "with a NUL byte in its name", "name mismatch: localhost is not among localhost%?%.evil",
         function()
             return forge(with_names { "DNS:localhostX.evil.test" }, "localhostX.evil",
