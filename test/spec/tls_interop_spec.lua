@@ -18,7 +18,7 @@ local function with(program, title, body)
         end
         before_each(h.begin)
         after_each(h.finish)
-        body(path)
+        body(h.quote(path))
     end)
 end
 
@@ -420,8 +420,8 @@ with("node", "node", function(node)
         end
         local config = pki.path "json"
         h.write_file(config, "[" .. table.concat(texts, ",\n") .. "]")
-        server = h.spawn(("%s %s/test/support/interop_node.js %s"):format(node,
-            os.getenv "SC_ROOT" or ".", config))
+        local script = (os.getenv "SC_ROOT" or ".") .. "/test/support/interop_node.js"
+        server = h.spawn(("%s %s %s"):format(node, h.quote(script), config))
         assert.equal("ready", h.first_line(server))
     end)
     teardown(function()

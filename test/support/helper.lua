@@ -510,12 +510,17 @@ end
 
 ----------------------------------------------------------------------------------------- the peer
 
---- The path of a program that CMake built from test/support/NAME.c.
+--- `text` as one word of a shell's command line.
+function h.quote(text)
+    return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- The program that CMake built from test/support/NAME.c, for a shell's command line.
 function h.program(name)
     local path = build_dir .. "/test/" .. name
     local file = assert(io.open(path), "the test program " .. path .. " is not built: ./dev build")
     file:close()
-    return path
+    return h.quote(path)
 end
 
 --- Reads a whole file, "" when there is none.
@@ -685,7 +690,7 @@ local function interpreter()
     end
     return os.getenv "SC_LUA" or (arg and arg[lowest]) or "lua5.1"
 end
-h.interpreter = interpreter()
+h.interpreter = h.quote(interpreter())
 
 --- Writes a file.
 function h.write_file(name, text)

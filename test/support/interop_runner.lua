@@ -12,7 +12,7 @@ interop.NAME = "one.test" -- in the server's certificates, sent as SNI
 
 --- The path of a program, also one that Debian keeps from ordinary users; nil when it is missing.
 function interop.find(program)
-    local out = io.popen("PATH=$PATH:/usr/sbin:/sbin command -v " .. program)
+    local out = io.popen("PATH=$PATH:/usr/sbin:/sbin command -v " .. h.quote(program))
     local found = out:read "*l"
     out:close()
     return found

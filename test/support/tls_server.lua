@@ -110,8 +110,9 @@ end
 function tls.peer(options)
     local args = (options.args or "") .. (options.go and " --go " .. options.go or "")
         .. (options.small and " --small" or "")
-    local process = h.spawn(("python3 %s/tls_peer.py --cert %s --key %s %s"):format(
-        debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$", options.cert.chain, options.cert.key,
+    local script = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" .. "/tls_peer.py"
+    local process = h.spawn(("python3 %s --cert %s --key %s %s"):format(h.quote(script),
+        options.cert.chain, options.cert.key,
             args))
     local server = keep({ process = process, pid = process.pid, log = process.log }, options)
     server.port = tonumber(wait_log(server, "port=(%d+)"))

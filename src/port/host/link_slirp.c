@@ -295,16 +295,14 @@ static void note_room(void *unused)
 
 /* ---- the end: nothing that lwIP was told has arrived may be lost ---- */
 
-/* True when the connection of `fd` can be closed: a kernel that has unread input sends a reset
- * instead of what it still has to send. */
+/* True when the connection of `fd` can be closed: a kernel that has unread input, or gets more
+ * later, sends a reset instead of what it still has to send. */
 static bool is_closable(int fd)
 {
-    int unread = 0;
     int unsent = 0;
 
-    ioctl(fd, FIONREAD, &unread);
     ioctl(fd, SIOCOUTQ, &unsent);
-    return unread == 0 || unsent == 0;
+    return unsent == 0;
 }
 
 /* False also after a reset: then what slirp has for this socket can never be written. */
