@@ -12,6 +12,7 @@
  *             | sc_close                     |                            | CLOSED, CLOSE_CNF
  * CONNECTING  | channel usable               |                            | CONNECTED, CONN_CNF 0
  *             | channel failed               | next address               | RESOLVING
+ *             | no answer for half the time  | next address, if any       | CONNECTING
  *             | deadline                     | abort                      | CLOSED, CONN_CNF 1
  *             | sc_close                     | abort                      | CLOSED, CLOSE_CNF
  * CONNECTED   | data                         | to the inbox               | RECV_IND
@@ -291,20 +292,51 @@ static enum sc_error step_channel(struct sc_socket *s)
 static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address)
 {
     const char *reason = NULL;
-    enum sc_error error = open_channel(s, address, &reason);
+    uint64_t now = sc_engine_now();
 
+    s->patience_at = now + (s->deadline - now) / 2;
+    enum sc_error error = open_channel(s, address, &reason);
     if (error == SC_OK)
         return step_channel(s);
     note_connect_failure(s, error, reason);
     return error;
 }
 
-static void wait_for_lookup(struct sc_socket *s)
+/* Has the connection under way had half of the time that was left, without an answer? */
+static bool is_impatient(const struct sc_socket *s)
 {
-    uint64_t again_at = s->resolve.again_at;
+    return s->patience_at && sc_engine_now() >= s->patience_at &&
+           !(s->transport->waiting_for && s->transport->waiting_for(s->channel));
+}
 
-    set_state(s, SC_STATE_RESOLVING);
-    sc_task_wake_at(&s->task, again_at && again_at < s->deadline ? again_at : s->deadline);
+/* Goes over to the next address, when there is one; until that is known the connection goes on. */
+static enum sc_error change_address(struct sc_socket *s)
+{
+    ip_addr_t address;
+    enum sc_error error = sc_resolve_next(&s->resolve, &address);
+
+    if (error == SC_ERR_WOULDBLOCK)
+        return error;
+    if (error != SC_OK) {
+        s->patience_at = 0;
+        return SC_ERR_WOULDBLOCK;
+    }
+    note_connect_failure(s, SC_ERR_TIMEOUT, "connect: no answer");
+    abort_channel(s);
+    return start_channel(s, &address);
+}
+
+/* When to look again though nothing has happened. */
+static void wait_to_connect(struct sc_socket *s)
+{
+    uint64_t at = s->deadline;
+    uint64_t patience_at = s->channel ? s->patience_at : 0;
+
+    if (patience_at > sc_engine_now() && patience_at < at)
+        at = patience_at;
+    if (s->resolve.again_at && s->resolve.again_at < at)
+        at = s->resolve.again_at;
+    sc_task_wake_at(&s->task, at);
 }
 
 /* The server was reached and TLS did not come about: its other addresses have nothing to add. */
@@ -318,6 +350,9 @@ static void step_connect(struct sc_socket *s)
 {
     enum sc_error error = s->channel ? step_channel(s) : SC_ERR_NOTCONN;
 
+    s->resolve.again_at = 0;
+    if (error == SC_ERR_WOULDBLOCK && is_impatient(s))
+        error = change_address(s);
     while (error != SC_OK && error != SC_ERR_WOULDBLOCK) {
         ip_addr_t address = s->remote.address;
 
@@ -333,12 +368,14 @@ static void step_connect(struct sc_socket *s)
         if (error == SC_OK) {
             error = start_channel(s, &address);
         } else if (error == SC_ERR_WOULDBLOCK) {
-            wait_for_lookup(s);
+            set_state(s, SC_STATE_RESOLVING);
         } else {
             fail_connect_for_good(s, error);
             return;
         }
     }
+    if (error == SC_ERR_WOULDBLOCK)
+        wait_to_connect(s);
 }
 
 static void apply_options(struct sc_socket *s)
@@ -366,8 +403,6 @@ static void run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
         fail_connect_in_time(s);
         return;
     }
-    if (!sc_timer_is_armed(&s->task.timer))
-        sc_task_wake_at(&s->task, s->deadline);
     if (wake & SC_WAKE_OPTION)
         apply_options(s);
     step_connect(s);

@@ -101,6 +101,7 @@ struct sc_socket {
     struct sc_channel *channel;
     struct sc_resolve resolve;   /* sc_open starts it; its answer is shared */
     uint64_t deadline;           /* of connecting (set by sc_open), or of closing */
+    uint64_t patience_at;        /* when to try another address, 0: never */
     enum sc_error connect_error; /* of the last address that was tried */
     char *connect_reason;        /* owned, NULL while none was */
     bool has_ended;              /* the peer has closed or the connection broke: no more input */

@@ -55,6 +55,13 @@ describe("a name", function()
         end
     end)
 
+    it("with an address that never answers has its other one tried in time", function()
+        sc.config { connect_timeout_ms = 2000 }
+        for _ = 1, 4 do
+            greeted("half.test", h.port.ipv4)
+        end
+    end)
+
     it("with addresses of both families is tried in both", function()
         for _ = 1, 3 do
             greeted("both.test", h.port.ipv4)

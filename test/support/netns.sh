@@ -42,6 +42,8 @@ write_zone() {
 127.0.0.2 elsewhere.test
 127.0.0.3 elsewhere.test
 192.0.2.1 unreachable.test
+192.0.2.1 half.test
+127.0.0.1 half.test
 ZONE
 }
 

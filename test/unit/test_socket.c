@@ -559,6 +559,39 @@ static void the_deadline_ends_a_connect(void **state)
     assert_true(sc_destroy(id));
 }
 
+static void an_address_without_answer_gets_half_of_the_time_when_there_are_others(void **state)
+{
+    (void)state;
+    lookup.addresses = 2;
+    id = open_type(SC_TCP);
+    pass(14999);
+    assert_int_equal(fake.opened, 1);
+    pass(1);
+    assert_int_equal(fake.opened, 2);
+    assert_int_equal(fake.aborted, 1);
+    /* The last one has all that is left. */
+    pass(14999);
+    assert_int_equal(fake.opened, 2);
+    expect_silence();
+    fake.connect_result = SC_OK;
+    net();
+    expect_message(SC_MSG_CONN_CNF, 0);
+    close_and_destroy();
+}
+
+static void an_only_address_has_all_the_time(void **state)
+{
+    (void)state;
+    id = open_type(SC_TCP);
+    pass(15000);
+    pass(14999);
+    assert_int_equal(fake.aborted, 0);
+    expect_silence();
+    pass(1);
+    assert_int_equal(expect_message(SC_MSG_CONN_CNF, 1).error, SC_ERR_TIMEOUT);
+    assert_true(sc_destroy(id));
+}
+
 static void a_close_while_resolving_has_no_conn_cnf(void **state)
 {
     (void)state;
@@ -1062,6 +1095,8 @@ int main(void)
         TEST(an_address_that_cannot_be_opened_leads_to_the_next),
         TEST(the_deadline_ends_a_lookup),
         TEST(the_deadline_ends_a_connect),
+        TEST(an_address_without_answer_gets_half_of_the_time_when_there_are_others),
+        TEST(an_only_address_has_all_the_time),
         TEST(a_close_while_resolving_has_no_conn_cnf),
         TEST(a_close_while_connecting_aborts),
         TEST(a_late_answer_of_an_old_use_is_dropped),
