@@ -18,6 +18,8 @@
 /* A task that keeps waking itself must not starve the platform's own work (the script's messages,
  * on a PC the network). */
 #define ROUNDS_MAX 8
+/* Nor may several that take their time, as TLS handshakes do. */
+#define SLICE_MS 2
 
 /* The ready list and the clock are shared, under SYS_ARCH_PROTECT. */
 static struct sc_task *ready_first;
@@ -129,9 +131,14 @@ static void fire_timers(void)
     }
 }
 
+static bool is_slice_over(uint32_t started)
+{
+    return (uint32_t)(sys_now() - started) >= SLICE_MS;
+}
+
 /* Runs as many as were ready at the start: what becomes ready meanwhile has its turn in the next
  * round. */
-static void run_round(void)
+static void run_round(uint32_t started)
 {
     SYS_ARCH_DECL_PROTECT(level);
     size_t left;
@@ -139,7 +146,7 @@ static void run_round(void)
     SYS_ARCH_PROTECT(level);
     left = ready_count;
     SYS_ARCH_UNPROTECT(level);
-    for (; left; left--) {
+    for (; left && !is_slice_over(started); left--) {
         SYS_ARCH_PROTECT(level);
         struct sc_task *task = ready_first;
         unsigned wake = 0;
@@ -169,12 +176,13 @@ bool sc_engine_ready(void)
 uint32_t sc_engine_run(void)
 {
     uint32_t wait = sc_announce_refused();
+    uint32_t started = sys_now();
 
-    for (int round = 0; round < ROUNDS_MAX; round++) {
+    for (int round = 0; round < ROUNDS_MAX && !is_slice_over(started); round++) {
         fire_timers();
         if (!sc_engine_ready())
             break;
-        run_round();
+        run_round(started);
     }
     if (sc_engine_ready())
         return 0;

@@ -96,16 +96,18 @@ static bool open_wake_fd(void)
 
 /* ---- one round; the caller pumps ---- */
 
-/* Runs the engine and hands frames to lwIP, as often as the one makes work for the other. */
+/* Runs the engine and hands frames to lwIP, as often as the one makes work for the other, or until
+ * the engine has more to do than it should in one go. */
 static void run_ready(uint64_t now)
 {
     if (!is_running)
         return;
     for (int round = 0; round < ROUNDS_MAX; round++) {
         bool is_quiet = true;
+        uint32_t wait_ms = SC_FOREVER;
         if (now >= engine_at || atomic_load_explicit(&has_work, memory_order_relaxed)) {
             atomic_exchange(&has_work, false);
-            uint32_t wait_ms = sc_engine_run();
+            wait_ms = sc_engine_run();
             engine_at = wait_ms == SC_FOREVER ? SC_NEVER : now + (uint64_t)wait_ms * 1000;
             is_quiet = false;
         }
@@ -115,7 +117,7 @@ static void run_ready(uint64_t now)
             UNLOCK_TCPIP_CORE();
             is_quiet = false;
         }
-        if (is_quiet)
+        if (is_quiet || wait_ms == 0)
             return;
     }
 }
@@ -348,8 +350,8 @@ static enum sc_host_event take_event(uint64_t now, int *id)
 static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, int *id)
 {
     for (;;) {
+        run_ready(sc_host_now());
         uint64_t now = sc_host_now();
-        run_ready(now);
         if (now >= atomic_load_explicit(&io_at, memory_order_relaxed)) {
             take_input(now, 0, true);
             run_ready(now);
