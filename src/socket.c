@@ -37,6 +37,7 @@
 #include "announce.h"
 #include "error.h"
 #include "socketcore_port.h"
+#include "tls_credentials.h"
 
 #include "lwip/mem.h"
 #include "lwip/pbuf.h"
@@ -115,6 +116,8 @@ static void enter_closed(struct sc_socket *s, unsigned pending)
     SYS_ARCH_DECL_PROTECT(level);
 
     sc_task_cancel_timer(&s->task);
+    sc_tls_free_credentials(s->credentials);
+    s->credentials = NULL;
     SYS_ARCH_PROTECT(level);
     if (!s->close_requested)
         s->pending |= pending;

@@ -54,7 +54,7 @@ struct sc_socket {
     size_t sends_used;   /* the same, counted in sends */
     size_t inbox_offset; /* bytes of the inbox's first pbuf that were consumed */
     char *host;          /* owned; the engine may read it until the socket is CLOSED */
-    struct sc_tls_credentials *credentials; /* the same; NULL without TLS */
+    struct sc_tls_credentials *credentials; /* owned by the engine until CLOSED; NULL without TLS */
 
     /* Set by sc_open before the engine sees the socket, constant from then on. */
     enum sc_type type;
