@@ -105,7 +105,7 @@ static enum sc_error open_channel(enum netconn_type type, uint8_t protocol,
     d->conn = netconn_new_with_proto_and_callback(type, protocol, on_event);
     if (!d->conn) {
         mem_free(d);
-        *reason = "connect: no free connection in the TCP/IP stack";
+        *reason = "connect: out of memory for another connection";
         return SC_ERR_NOMEM;
     }
     netconn_set_callback_arg(d->conn, d);

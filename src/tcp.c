@@ -296,7 +296,7 @@ static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_
     }
     if (!t->conn) {
         mem_free(t);
-        *reason = "connect: no free connection in the TCP/IP stack";
+        *reason = "connect: out of memory for another connection";
         return SC_ERR_NOMEM;
     }
     netconn_set_callback_arg(t->conn, t);

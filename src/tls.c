@@ -240,6 +240,9 @@ static enum sc_error set_up(struct sc_tls_channel *t)
     t->is_set_up = true;
     mbedtls_ssl_init(&t->ssl);
     int ret = mbedtls_ssl_setup(&t->ssl, &c->config);
+    /* When it fails for memory it forgets the configuration, which mbedtls_ssl_handshake_free
+     * (ssl_tls.c) looks into all the same. */
+    t->ssl.MBEDTLS_PRIVATE(conf) = &c->config;
     /* mbedTLS sends as SNI whatever it will compare the certificate with. An IP literal must not
      * go out, so it is set after the ClientHello. */
     if (ret == 0)

@@ -45,7 +45,10 @@ SC_API void sc_host_timer_stop(uint32_t id);
 /* True when nothing can ever end a wait any more: no timer, no message, no socket. */
 SC_API bool sc_host_is_idle(void);
 
-/* Bytes that lwIP has allocated. */
+/* As if the machine had `limit` bytes for lwIP and mbedTLS; 0: no limit. */
+SC_API void sc_host_limit_memory(size_t limit);
+
+/* Bytes that lwIP and mbedTLS have allocated. */
 SC_API size_t sc_host_memory(void);
 
 /* A line for the log that names no socket (sc_port_log for the other module). */

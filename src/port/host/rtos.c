@@ -170,9 +170,15 @@ static int idle(lua_State *L)
     return 1;
 }
 
-/* rtos.memory() -> bytes that lwIP has allocated. Beyond the firmware. */
+/* rtos.memory([limit]) -> bytes that lwIP and mbedTLS have allocated. With a limit in bytes, as if
+ * the machine had no more for them; 0: no limit. Beyond the firmware. */
 static int memory(lua_State *L)
 {
+    if (!lua_isnoneornil(L, 1)) {
+        lua_Number limit = luaL_checknumber(L, 1);
+        luaL_argcheck(L, limit >= 0 && limit <= (lua_Number)INT32_MAX, 1, "0 to 2147483647 bytes");
+        sc_host_limit_memory((size_t)limit);
+    }
     lua_pushnumber(L, (lua_Number)sc_host_memory());
     return 1;
 }

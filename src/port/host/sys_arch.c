@@ -377,6 +377,16 @@ union memory_header {
 };
 
 static atomic_size_t memory_used;
+static atomic_size_t memory_limit; /* 0: none */
+
+/* Two threads at once may go over the limit by what one of them asks for. */
+static bool has_room(size_t size)
+{
+    size_t limit = atomic_load_explicit(&memory_limit, memory_order_relaxed);
+    size_t used = atomic_load_explicit(&memory_used, memory_order_relaxed);
+
+    return !limit || (used < limit && size <= limit - used);
+}
 
 static void *count_memory(union memory_header *header, size_t size)
 {
@@ -389,7 +399,7 @@ static void *count_memory(union memory_header *header, size_t size)
 
 void *sc_lwip_malloc(size_t size)
 {
-    if (size > SIZE_MAX - sizeof(union memory_header))
+    if (size > SIZE_MAX - sizeof(union memory_header) || !has_room(size))
         return NULL;
     return count_memory(malloc(sizeof(union memory_header) + size), size);
 }
@@ -397,6 +407,8 @@ void *sc_lwip_malloc(size_t size)
 void *sc_lwip_calloc(size_t count, size_t size)
 {
     if (size && count > (SIZE_MAX - sizeof(union memory_header)) / size)
+        return NULL;
+    if (!has_room(count * size))
         return NULL;
     return count_memory(calloc(1, sizeof(union memory_header) + count * size), count * size);
 }
@@ -408,6 +420,11 @@ void sc_lwip_free(void *memory)
     union memory_header *header = (union memory_header *)memory - 1;
     atomic_fetch_sub_explicit(&memory_used, header->size, memory_order_relaxed);
     free(header);
+}
+
+void sc_host_limit_memory(size_t limit)
+{
+    atomic_store_explicit(&memory_limit, limit, memory_order_relaxed);
 }
 
 size_t sc_host_memory(void)
