@@ -31,7 +31,7 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
             return { caCert = pki.root().pem, hostName = "localhost", resume = false }
         end
 
-        -- Opens a socket with `room` bytes to spare. Returns its CONN_CNF, or what sock_conn returned.
+        -- Opens a socket with `room` bytes to spare. Its CONN_CNF, or what sock_conn returned.
         local function attempt(room)
             h.rtos.memory(h.rtos.memory() + room)
             local id, err, reason = tls.conn(server, cert())
