@@ -354,7 +354,6 @@ static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, int 
         uint64_t now = sc_host_now();
         if (now >= atomic_load_explicit(&io_at, memory_order_relaxed)) {
             take_input(now, 0, true);
-            run_ready(now);
             now = sc_host_now();
         }
         if (wait->takes_messages) {
