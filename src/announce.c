@@ -161,8 +161,7 @@ static void take_close_ind(struct sc_socket *s, struct sc_message *m)
 {
     s->pending &= ~(unsigned)SC_PENDING_CLOSE_IND;
     s->is_up = false;
-    m->error = s->error;
-    m->reason = s->reason ? s->reason : sc_error_text(s->error);
+    fill_socket_failure(m, s);
     m->result = s->error != SC_ERR_CLSD;
 }
 

@@ -205,36 +205,12 @@ static void get_endpoints(struct sc_channel *channel, struct sc_endpoint *local,
     *remote = d->remote;
 }
 
-const struct sc_transport sc_udp = {
-    .open = open_udp,
-    .connect = always_ok,
-    .write = send_datagram,
-    .mark = mark_nothing,
-    .reached = has_reached,
-    .read = read_datagram,
-    .consumed = ignore_consumed,
-    .check = always_ok,
-    .shutdown = always_ok,
-    .release = delete_channel,
-    .abort = delete_channel,
-    .set_options = set_options,
-    .endpoints = get_endpoints,
-    .is_datagram = true,
-};
+/* The two differ in how they are opened. */
+#define DATAGRAM_OPS                                                                               \
+    .connect = always_ok, .write = send_datagram, .mark = mark_nothing, .reached = has_reached,    \
+    .read = read_datagram, .consumed = ignore_consumed, .check = always_ok, .shutdown = always_ok, \
+    .release = delete_channel, .abort = delete_channel, .set_options = set_options,                \
+    .endpoints = get_endpoints, .is_datagram = true
 
-const struct sc_transport sc_raw = {
-    .open = open_raw,
-    .connect = always_ok,
-    .write = send_datagram,
-    .mark = mark_nothing,
-    .reached = has_reached,
-    .read = read_datagram,
-    .consumed = ignore_consumed,
-    .check = always_ok,
-    .shutdown = always_ok,
-    .release = delete_channel,
-    .abort = delete_channel,
-    .set_options = set_options,
-    .endpoints = get_endpoints,
-    .is_datagram = true,
-};
+const struct sc_transport sc_udp = { .open = open_udp, DATAGRAM_OPS };
+const struct sc_transport sc_raw = { .open = open_raw, DATAGRAM_OPS };

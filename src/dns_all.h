@@ -1,7 +1,7 @@
 /*
  * All addresses of a name, which lwIP's DNS client does not give: it keeps the first one. Asked
  * only when that one did not connect. One query for IPv4 and one for IPv6 go to the first name
- * server, and once more after a second without an answer.
+ * server, and again after each second without an answer, three times in all.
  *
  * Runs in the engine, on the UDP transport; it keeps no cache and follows no referral.
  *

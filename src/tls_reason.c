@@ -5,8 +5,6 @@
  */
 #include "tls_reason.h"
 
-#include "socketcore_port.h"
-
 #include "lwip/def.h"
 
 #include <mbedtls/error.h>
