@@ -232,8 +232,8 @@ local function print_table(measured)
     local function print_row(...)
         print(("%-14s|%8s %8s %6s |%8s %8s %6s |%7s |%7s |%9s |%9s"):format(...))
     end
-    print("Instructions per operation, socketcore (sc) beside lwIP's sockets (lwip), and how often\n"
-        .. "each calls what costs more on a device than here (sc/lwip).")
+    print "Instructions per operation, socketcore (sc) beside lwIP's sockets (lwip), and how often"
+    print "each calls what costs more on a device than here (sc/lwip)."
     print_row("", "all: sc", "lwip", "ratio", "layer:sc", "lwip", "ratio", "waits", "posts",
         "locks", "protect")
     for _, operation in ipairs(OPERATIONS) do
