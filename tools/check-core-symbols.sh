@@ -1,8 +1,8 @@
 #!/bin/sh
 # check-core-symbols.sh lwipopts.h libsc_core.a LIBRARY.a...: the core calls lwIP, mbedTLS, what the
-# platform supplies (sc_port_*, and what its lwipopts.h turns macros of lwIP into) and a few functions
-# of the C library that every toolchain for firmware has. A call of POSIX would show here even where
-# a header let it through.
+# platform supplies (sc_port_*, and what its lwipopts.h and arch/ turn macros of lwIP into) and a few
+# functions of the C library that every toolchain for firmware has. A call of POSIX would show here
+# even where a header let it through.
 # SPDX-License-Identifier: MIT
 set -eu
 
@@ -15,7 +15,7 @@ allowed="$allowed|malloc|calloc|realloc|free|abort|__stack_chk_fail|__assert_fai
 allowed="$allowed|__(isoc[0-9]+_.*|v?snprintf_chk|mem(cpy|move|set)_chk)|__ctype_b_loc"
 allowed="$allowed|sys_(sem|mutex|mbox|thread|arch|now|msleep|init|mark|lock|unlock)[a-z_]*"
 allowed="$allowed|_GLOBAL_OFFSET_TABLE_"
-port=$(grep -o 'sc_[a-z0-9_]*' "$options" | sort -u | tr '\n' '|')
+port=$(grep -oh 'sc_[a-z0-9_]*' "$options" "$(dirname "$options")"/arch/*.h | sort -u | tr '\n' '|')
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

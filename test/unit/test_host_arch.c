@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,8 +106,11 @@ static void test_a_fetch_gives_up_after_its_time_out(void **unused)
 static void *try_core(void *is_mine)
 {
     *(bool *)is_mine = sc_core_is_mine();
+    sc_share_prepare();
+    sc_share_begin();
     LOCK_TCPIP_CORE();
     UNLOCK_TCPIP_CORE();
+    sc_share_end();
     return NULL;
 }
 
@@ -130,12 +135,72 @@ static void test_the_core_lock_nests_and_knows_its_owner(void **unused)
 static void test_protection_nests(void **unused)
 {
     (void)unused;
-    sys_prot_t outer = sys_arch_protect();
-    sys_prot_t inner = sys_arch_protect();
-    sys_arch_unprotect(inner);
-    sys_arch_unprotect(outer);
-    assert_int_equal(sys_arch_protect(), outer);
-    sys_arch_unprotect(outer);
+    sys_prot_t outer;
+    sys_prot_t inner;
+    sys_prot_t again;
+    SYS_ARCH_PROTECT(outer);
+    SYS_ARCH_PROTECT(inner);
+    SYS_ARCH_UNPROTECT(inner);
+    SYS_ARCH_UNPROTECT(outer);
+    SYS_ARCH_PROTECT(again);
+    assert_int_equal(again, outer);
+    SYS_ARCH_UNPROTECT(again);
+}
+
+/* Nothing but the locks keeps these from tearing. */
+static struct {
+    size_t protected_count;
+    size_t core_count;
+} guarded;
+
+static void count_both(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    LOCK_TCPIP_CORE();
+    guarded.core_count++;
+    SYS_ARCH_PROTECT(level);
+    guarded.protected_count++;
+    SYS_ARCH_UNPROTECT(level);
+    UNLOCK_TCPIP_CORE();
+    SYS_ARCH_PROTECT(level);
+    guarded.protected_count++;
+    SYS_ARCH_UNPROTECT(level);
+}
+
+enum { VISITS = 300, COUNTS_PER_VISIT = 50 };
+
+/* Comes and goes as the stand-in does. */
+static void *visit(void *is_over)
+{
+    sc_share_prepare();
+    for (int i = 0; i < VISITS; i++) {
+        sc_share_begin();
+        for (int j = 0; j < COUNTS_PER_VISIT; j++)
+            count_both();
+        sc_share_end();
+        if (i % 3 == 0)
+            sched_yield();
+    }
+    atomic_store((atomic_bool *)is_over, true);
+    return NULL;
+}
+
+static void test_two_threads_take_turns_whoever_comes_and_goes(void **unused)
+{
+    pthread_t visitor;
+    atomic_bool is_over = false;
+    size_t counts = VISITS * COUNTS_PER_VISIT;
+
+    (void)unused;
+    guarded.core_count = 0;
+    guarded.protected_count = 0;
+    pthread_create(&visitor, NULL, visit, &is_over);
+    for (; !atomic_load(&is_over); counts++)
+        count_both();
+    pthread_join(visitor, NULL);
+    assert_int_equal(guarded.core_count, counts);
+    assert_int_equal(guarded.protected_count, 2 * counts);
 }
 
 /* ---- memory ---- */
@@ -197,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_a_fetch_gives_up_after_its_time_out),
         cmocka_unit_test(test_the_core_lock_nests_and_knows_its_owner),
         cmocka_unit_test(test_protection_nests),
+        cmocka_unit_test(test_two_threads_take_turns_whoever_comes_and_goes),
         cmocka_unit_test(test_memory_is_counted_and_comes_back),
         cmocka_unit_test(test_the_checksum_is_the_one_of_rfc_1071_at_any_length_and_address),
     };

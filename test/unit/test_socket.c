@@ -38,16 +38,6 @@ u32_t sys_now(void)
     return clock_now;
 }
 
-sys_prot_t sys_arch_protect(void)
-{
-    return 0;
-}
-
-void sys_arch_unprotect(sys_prot_t level)
-{
-    (void)level;
-}
-
 void sc_core_lock(void)
 {
 }

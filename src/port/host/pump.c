@@ -6,6 +6,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "arch/biased_lock.h"
 #include "host.h"
 #include "link.h"
 #include "pollset.h"
@@ -228,10 +229,12 @@ static void unpark(void)
 static void pump_for_script(void)
 {
     pthread_mutex_lock(&pump_mutex);
+    sc_share_begin();
     while (!atomic_load(&script_is_inside) && !atomic_load(&is_ending)) {
         run_ready(sc_host_now());
         take_input(sc_host_now(), SC_NEVER, false);
     }
+    sc_share_end();
     pthread_mutex_unlock(&pump_mutex);
 }
 
@@ -240,6 +243,7 @@ static void pump_for_script(void)
 static void *run_stand_in(void *unused)
 {
     (void)unused;
+    sc_share_prepare();
     pthread_mutex_lock(&tick_mutex);
     while (!atomic_load(&is_ending)) {
         unsigned seen = atomic_load(&visits);

@@ -24,13 +24,12 @@
 /* Who holds the lock, by the address of a thread-local variable; NULL for nobody. Only its own
  * thread ever writes or compares equal to its own address, so relaxed order suffices. */
 static _Atomic(const void *) core_owner;
-static pthread_mutex_t core_mutex = PTHREAD_MUTEX_INITIALIZER;
 static unsigned core_depth; /* the owner's */
-static _Thread_local char thread_mark;
+static unsigned core_level; /* what the owner gives back */
 
 bool sc_core_is_mine(void)
 {
-    return atomic_load_explicit(&core_owner, memory_order_relaxed) == &thread_mark;
+    return atomic_load_explicit(&core_owner, memory_order_relaxed) == &sc_is_stand_in;
 }
 
 void sc_core_lock(void)
@@ -39,8 +38,9 @@ void sc_core_lock(void)
         core_depth++;
         return;
     }
-    pthread_mutex_lock(&core_mutex);
-    atomic_store_explicit(&core_owner, &thread_mark, memory_order_relaxed);
+    unsigned level = sc_biased_enter(&sc_biased_locks[SC_CORE_LOCK]);
+    atomic_store_explicit(&core_owner, &sc_is_stand_in, memory_order_relaxed);
+    core_level = level;
     core_depth = 1;
 }
 
@@ -49,7 +49,7 @@ void sc_core_unlock(void)
     if (--core_depth)
         return;
     atomic_store_explicit(&core_owner, NULL, memory_order_relaxed);
-    pthread_mutex_unlock(&core_mutex);
+    sc_biased_leave(&sc_biased_locks[SC_CORE_LOCK], core_level);
 }
 
 void sc_lwip_abort(const char *message, const char *file, int line)
@@ -64,30 +64,13 @@ void sc_core_assert_locked(void)
         sc_lwip_abort("called without the core lock", "LWIP_ASSERT_CORE_LOCKED", 0);
 }
 
-/* ---- SYS_ARCH_PROTECT, which may nest ---- */
-
-static pthread_mutex_t protect_mutex = PTHREAD_MUTEX_INITIALIZER;
-static _Thread_local sys_prot_t protect_depth;
-
-sys_prot_t sys_arch_protect(void)
-{
-    if (protect_depth == 0)
-        pthread_mutex_lock(&protect_mutex);
-    return protect_depth++;
-}
-
-void sys_arch_unprotect(sys_prot_t level)
-{
-    protect_depth = level;
-    if (level == 0)
-        pthread_mutex_unlock(&protect_mutex);
-}
-
 /* ---- waiting for a mailbox or a semaphore. Nothing in this project does: the engine's calls are
  * non-blocking. It is here because lwIP's API has it. ---- */
 
+static pthread_mutex_t change_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t something_changed;
 static pthread_once_t condition_once = PTHREAD_ONCE_INIT;
+static unsigned changes; /* under change_mutex */
 static unsigned waiters; /* protected */
 
 static void make_condition(void)
@@ -114,17 +97,24 @@ static struct timespec deadline_after(u32_t timeout_ms)
     return deadline;
 }
 
-/* Protected. False when the time is over; NULL waits for ever. */
-static bool wait_for_change(const struct timespec *deadline)
+/* Protected, and not while it waits. False when the time is over; NULL waits for ever. */
+static bool wait_for_change(sys_prot_t *level, const struct timespec *deadline)
 {
-    int result;
+    int result = 0;
 
     pthread_once(&condition_once, make_condition);
     waiters++;
-    if (deadline)
-        result = pthread_cond_timedwait(&something_changed, &protect_mutex, deadline);
-    else
-        result = pthread_cond_wait(&something_changed, &protect_mutex);
+    pthread_mutex_lock(&change_mutex);
+    unsigned seen = changes;
+    SYS_ARCH_UNPROTECT(*level);
+    while (result == 0 && changes == seen) {
+        if (deadline)
+            result = pthread_cond_timedwait(&something_changed, &change_mutex, deadline);
+        else
+            result = pthread_cond_wait(&something_changed, &change_mutex);
+    }
+    pthread_mutex_unlock(&change_mutex);
+    SYS_ARCH_PROTECT(*level);
     waiters--;
     return result == 0;
 }
@@ -132,8 +122,12 @@ static bool wait_for_change(const struct timespec *deadline)
 /* Protected. */
 static void tell_waiters(void)
 {
-    if (waiters)
-        pthread_cond_broadcast(&something_changed);
+    if (!waiters)
+        return;
+    pthread_mutex_lock(&change_mutex);
+    changes++;
+    pthread_cond_broadcast(&something_changed);
+    pthread_mutex_unlock(&change_mutex);
 }
 
 /* ---- mailboxes ---- */
@@ -222,9 +216,11 @@ static bool shift_message(sys_mbox_t *mbox, void **message)
 
 err_t sys_mbox_trypost(sys_mbox_t *mbox, void *message)
 {
-    sys_prot_t level = sys_arch_protect();
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
     bool is_posted = push_message(mbox, message);
-    sys_arch_unprotect(level);
+    SYS_ARCH_UNPROTECT(level);
     return is_posted ? ERR_OK : ERR_MEM;
 }
 
@@ -235,34 +231,39 @@ err_t sys_mbox_trypost_fromisr(sys_mbox_t *mbox, void *message)
 
 void sys_mbox_post(sys_mbox_t *mbox, void *message)
 {
-    sys_prot_t level = sys_arch_protect();
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
     while (!push_message(mbox, message))
-        wait_for_change(NULL);
-    sys_arch_unprotect(level);
+        wait_for_change(&level, NULL);
+    SYS_ARCH_UNPROTECT(level);
 }
 
 u32_t sys_arch_mbox_tryfetch(sys_mbox_t *mbox, void **message)
 {
+    SYS_ARCH_DECL_PROTECT(level);
     void *ignored;
-    sys_prot_t level = sys_arch_protect();
+
+    SYS_ARCH_PROTECT(level);
     bool is_fetched = shift_message(mbox, message ? message : &ignored);
-    sys_arch_unprotect(level);
+    SYS_ARCH_UNPROTECT(level);
     return is_fetched ? 0 : SYS_MBOX_EMPTY;
 }
 
 u32_t sys_arch_mbox_fetch(sys_mbox_t *mbox, void **message, u32_t timeout_ms)
 {
+    SYS_ARCH_DECL_PROTECT(level);
     void *ignored;
     struct timespec deadline = deadline_after(timeout_ms);
-    sys_prot_t level = sys_arch_protect();
     bool is_fetched;
 
+    SYS_ARCH_PROTECT(level);
     for (;;) {
         is_fetched = shift_message(mbox, message ? message : &ignored);
-        if (is_fetched || !wait_for_change(timeout_ms ? &deadline : NULL))
+        if (is_fetched || !wait_for_change(&level, timeout_ms ? &deadline : NULL))
             break;
     }
-    sys_arch_unprotect(level);
+    SYS_ARCH_UNPROTECT(level);
     return is_fetched ? 0 : SYS_ARCH_TIMEOUT;
 }
 
@@ -291,32 +292,35 @@ void sys_sem_set_invalid(sys_sem_t *semaphore)
 
 void sys_sem_signal(sys_sem_t *semaphore)
 {
-    sys_prot_t level = sys_arch_protect();
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
     semaphore->count = 1;
     tell_waiters();
-    sys_arch_unprotect(level);
+    SYS_ARCH_UNPROTECT(level);
 }
 
 u32_t sys_arch_sem_wait(sys_sem_t *semaphore, u32_t timeout_ms)
 {
+    SYS_ARCH_DECL_PROTECT(level);
     struct timespec deadline = deadline_after(timeout_ms);
-    sys_prot_t level = sys_arch_protect();
     bool is_taken;
 
+    SYS_ARCH_PROTECT(level);
     while (!(is_taken = semaphore->count > 0)) {
-        if (!wait_for_change(timeout_ms ? &deadline : NULL))
+        if (!wait_for_change(&level, timeout_ms ? &deadline : NULL))
             break;
     }
     if (is_taken)
         semaphore->count--;
-    sys_arch_unprotect(level);
+    SYS_ARCH_UNPROTECT(level);
     return is_taken ? 0 : SYS_ARCH_TIMEOUT;
 }
 
 /* One for each thread instead of one for each connection (LWIP_NETCONN_SEM_PER_THREAD). */
 struct sc_semaphore *sc_thread_semaphore(void)
 {
-    static _Thread_local struct sc_semaphore semaphore = { .valid = true };
+    static _Thread_local struct sc_semaphore semaphore SC_FAST_TLS = { .valid = true };
     return &semaphore;
 }
 
@@ -376,16 +380,34 @@ union memory_header {
     max_align_t alignment;
 };
 
-static atomic_size_t memory_used;
+/* What each of the two threads (arch/biased_lock.h) has allocated less what it has freed: either
+ * may be below zero, and wraps. One writer each, so no read-modify-write has to be atomic. */
+static atomic_size_t memory_used[2];
 static atomic_size_t memory_limit; /* 0: none */
+
+static void add_memory(size_t size)
+{
+    atomic_size_t *used = &memory_used[sc_is_stand_in];
+    size_t before = atomic_load_explicit(used, memory_order_relaxed);
+
+    atomic_store_explicit(used, before + size, memory_order_relaxed);
+}
+
+size_t sc_host_memory(void)
+{
+    return atomic_load_explicit(&memory_used[0], memory_order_relaxed) +
+           atomic_load_explicit(&memory_used[1], memory_order_relaxed);
+}
 
 /* Two threads at once may go over the limit by what one of them asks for. */
 static bool has_room(size_t size)
 {
     size_t limit = atomic_load_explicit(&memory_limit, memory_order_relaxed);
-    size_t used = atomic_load_explicit(&memory_used, memory_order_relaxed);
 
-    return !limit || (used < limit && size <= limit - used);
+    if (!limit)
+        return true;
+    size_t used = sc_host_memory();
+    return used < limit && size <= limit - used;
 }
 
 static void *count_memory(union memory_header *header, size_t size)
@@ -393,7 +415,7 @@ static void *count_memory(union memory_header *header, size_t size)
     if (!header)
         return NULL;
     header->size = size;
-    atomic_fetch_add_explicit(&memory_used, size, memory_order_relaxed);
+    add_memory(size);
     return header + 1;
 }
 
@@ -418,18 +440,13 @@ void sc_lwip_free(void *memory)
     if (!memory)
         return;
     union memory_header *header = (union memory_header *)memory - 1;
-    atomic_fetch_sub_explicit(&memory_used, header->size, memory_order_relaxed);
+    add_memory(-header->size);
     free(header);
 }
 
 void sc_host_limit_memory(size_t limit)
 {
     atomic_store_explicit(&memory_limit, limit, memory_order_relaxed);
-}
-
-size_t sc_host_memory(void)
-{
-    return atomic_load_explicit(&memory_used, memory_order_relaxed);
 }
 
 /* ---- randomness ---- */

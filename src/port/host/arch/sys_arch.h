@@ -8,8 +8,26 @@
 #ifndef SC_HOST_ARCH_SYS_ARCH_H
 #define SC_HOST_ARCH_SYS_ARCH_H
 
-#include <pthread.h>
-#include <stdbool.h>
+#include "arch/cc.h"
+#include "biased_lock.h"
+
+/* ---- SYS_ARCH_PROTECT, which may nest ---- */
+
+static inline sys_prot_t sc_protect(void)
+{
+    return sc_biased_enter(&sc_biased_locks[SC_PROTECT_LOCK]);
+}
+
+static inline void sc_unprotect(sys_prot_t level)
+{
+    sc_biased_leave(&sc_biased_locks[SC_PROTECT_LOCK], level);
+}
+
+#define SYS_ARCH_DECL_PROTECT(level) sys_prot_t level
+#define SYS_ARCH_PROTECT(level) ((level) = sc_protect())
+#define SYS_ARCH_UNPROTECT(level) sc_unprotect(level)
+
+/* ---- what the types of sys.h are ---- */
 
 /* A ring that grows while it is used and never beyond `limit`; limit 0: not valid. */
 struct sc_mailbox {
