@@ -20,6 +20,9 @@
 
 uint64_t sc_host_now(void);
 
+/* What it returned last, without the price of a look at it. */
+uint64_t sc_host_recent(void);
+
 /* ---- sys_arch.c ---- */
 
 /* True when the calling thread holds lwIP's core lock. Async-signal-safe. */
@@ -30,7 +33,7 @@ bool sc_core_is_mine(void);
 enum sc_item { SC_ITEM_NONE, SC_ITEM_SOCKET, SC_ITEM_TIMER };
 
 /* Takes what has been due longest: a socket that was posted or a timer that ran out, whichever was
- * first. Script thread. */
+ * first. `now` may lag behind: with sockets in the queue it does not matter. Script thread. */
 enum sc_item sc_queue_take(uint64_t now, int *id);
 
 /* When sc_queue_take will return something, as far as it is known now. Script thread. */

@@ -24,16 +24,20 @@ enum sc_host_event {
     SC_HOST_INTERRUPTED, /* `is_interrupted` returned true */
 };
 
+#define SC_HOST_FOREVER UINT64_MAX
+
 struct sc_host_wait {
-    uint64_t until;      /* sc_host_clock() */
+    uint64_t timeout_us; /* SC_HOST_FOREVER: none */
+    uint64_t until;      /* 0 at first: its end, once there was something to wait for */
     bool takes_messages; /* false: sleep only */
     /* Asked before every sleep and after a signal: should the wait end for it? */
     bool (*is_interrupted)(void *context);
     void *context;
 };
 
-/* Runs the network while it waits for the next message. */
-SC_API enum sc_host_event sc_host_wait(const struct sc_host_wait *wait, int *id);
+/* Runs the network while it waits for the next message. To go on with the same wait, call it again
+ * with the same `wait`. */
+SC_API enum sc_host_event sc_host_wait(struct sc_host_wait *wait, int *id);
 
 /* Microseconds since some start. */
 SC_API uint64_t sc_host_clock(void);

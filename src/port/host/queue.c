@@ -12,7 +12,8 @@
 
 #include "timer.h"
 
-#include <pthread.h>
+#include "lwip/sys.h"
+
 #include <stdlib.h>
 
 /* ---- sockets ---- */
@@ -22,8 +23,8 @@ struct post {
     uint64_t at;
 };
 
-/* Shared, under the lock. A ring that has grown to the most sockets that ever waited at once. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Shared, under SYS_ARCH_PROTECT. A ring that has grown to the most sockets that ever waited at
+ * once. */
 static struct post *posts;
 static size_t posts_capacity;
 static size_t posts_first;
@@ -55,25 +56,29 @@ static bool grow_posts(void)
     return true;
 }
 
-/* The core never posts a socket that stands here already, so max_sockets places are the most. */
+/* The core never posts a socket that stands here already, so max_sockets places are the most. What
+ * leads to a post has looked at the clock: the pump in its round, or sc_consume. */
 bool sc_port_post(int socket)
 {
-    uint64_t now = sc_host_now();
+    SYS_ARCH_DECL_PROTECT(level);
+    uint64_t now = sc_host_recent();
     bool has_room;
 
-    pthread_mutex_lock(&lock);
+    SYS_ARCH_PROTECT(level);
     has_room = posts_count < posts_capacity || grow_posts();
     if (has_room)
         posts[post_place(posts_count++)] = (struct post){ .socket = socket, .at = now };
-    pthread_mutex_unlock(&lock);
+    SYS_ARCH_UNPROTECT(level);
     return has_room;
 }
 
 void sc_queue_drop_sockets(void)
 {
-    pthread_mutex_lock(&lock);
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
     posts_count = 0;
-    pthread_mutex_unlock(&lock);
+    SYS_ARCH_UNPROTECT(level);
 }
 
 /* ---- timers ---- */
@@ -171,18 +176,24 @@ void sc_queue_drop_timers(void)
 
 enum sc_item sc_queue_take(uint64_t now, int *id)
 {
+    SYS_ARCH_DECL_PROTECT(level);
     const struct script_timer *timer = (struct script_timer *)(void *)timers.first;
     bool has_timer = timer && timer->timer.at <= now;
     bool has_socket;
 
-    pthread_mutex_lock(&lock);
-    has_socket = posts_count && !(has_timer && timer->timer.at < posts[posts_first].at);
+    SYS_ARCH_PROTECT(level);
+    has_socket = posts_count != 0;
+    if (has_socket && timer && timer->timer.at < posts[posts_first].at) {
+        /* Posts are of the past, so this timer has run out. */
+        has_timer = true;
+        has_socket = false;
+    }
     if (has_socket) {
         *id = posts[posts_first].socket;
         posts_first = post_place(1);
         posts_count--;
     }
-    pthread_mutex_unlock(&lock);
+    SYS_ARCH_UNPROTECT(level);
     if (has_socket)
         return SC_ITEM_SOCKET;
     if (!has_timer)
@@ -199,9 +210,12 @@ uint64_t sc_queue_due(void)
 
 bool sc_queue_is_empty(void)
 {
-    pthread_mutex_lock(&lock);
-    bool is_empty = posts_count == 0;
-    pthread_mutex_unlock(&lock);
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_empty;
+
+    SYS_ARCH_PROTECT(level);
+    is_empty = posts_count == 0;
+    SYS_ARCH_UNPROTECT(level);
     return is_empty && !timers.first;
 }
 

@@ -25,7 +25,6 @@
 
 /* Registry keys, by their addresses. */
 static const char claim_key = 'c';
-static const char main_thread_key = 'm';
 static const char hook_chunk_key = 'h';
 static const char module_key = 'r';
 
@@ -39,16 +38,12 @@ static bool has_signal_hook(lua_State *L)
     return lua_gethook(L) && (lua_gethookmask(L) & LUA_MASKCOUNT) && lua_gethookcount(L) == 1;
 }
 
-struct waiter {
-    lua_State *running;
-    lua_State *main; /* which lua.c sets its hook on */
-};
+/* The main thread of the state that has the queue: lua.c sets its hook on it. NULL: not known. */
+static lua_State *main_thread;
 
-static bool is_interrupted(void *context)
+static bool is_interrupted(void *running)
 {
-    const struct waiter *waiter = context;
-
-    return has_signal_hook(waiter->running) || (waiter->main && has_signal_hook(waiter->main));
+    return has_signal_hook(running) || (main_thread && has_signal_hook(main_thread));
 }
 
 /* Runs the hook. When this is a coroutine the main thread's hook does not run here: then this wait
@@ -62,17 +57,6 @@ static void run_hook(lua_State *L)
     lua_pushlightuserdata(L, (void *)&hook_chunk_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
     lua_call(L, 0, 0);
-}
-
-static struct waiter make_waiter(lua_State *L)
-{
-    struct waiter waiter = { .running = L };
-
-    lua_pushlightuserdata(L, (void *)&main_thread_key);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    waiter.main = lua_tothread(L, -1);
-    lua_pop(L, 1);
-    return waiter;
 }
 
 /* ---- arguments ---- */
@@ -102,14 +86,13 @@ static uint64_t check_ms(lua_State *L, int argument, lua_Number above, lua_Numbe
 /* rtos.receive(timeout_ms) */
 static int receive(lua_State *L)
 {
-    struct sc_host_wait wait = { .until = UINT64_MAX,
+    struct sc_host_wait wait = { .timeout_us = SC_HOST_FOREVER,
                                  .takes_messages = true,
-                                 .is_interrupted = is_interrupted };
+                                 .is_interrupted = is_interrupted,
+                                 .context = L };
 
     if (luaL_checknumber(L, 1) != INF_TIMEOUT)
-        wait.until = sc_host_clock() + check_ms(L, 1, -1, 1e15) * 1000;
-    struct waiter waiter = make_waiter(L);
-    wait.context = &waiter;
+        wait.timeout_us = check_ms(L, 1, -1, 1e15) * 1000;
     for (;;) {
         int id;
         switch (sc_host_wait(&wait, &id)) {
@@ -135,11 +118,9 @@ static int receive(lua_State *L)
 /* rtos.sleep(ms) */
 static int sleep_ms(lua_State *L)
 {
-    struct sc_host_wait wait = { .is_interrupted = is_interrupted };
+    struct sc_host_wait wait = { .is_interrupted = is_interrupted, .context = L };
 
-    wait.until = sc_host_clock() + 1 + check_ms(L, 1, -1, SC_TIMER_MS_MAX) * 1000;
-    struct waiter waiter = make_waiter(L);
-    wait.context = &waiter;
+    wait.timeout_us = 1 + check_ms(L, 1, -1, SC_TIMER_MS_MAX) * 1000;
     while (sc_host_wait(&wait, NULL) == SC_HOST_INTERRUPTED)
         run_hook(L);
     return 0;
@@ -354,6 +335,7 @@ static int release(lua_State *L)
 {
     (void)L;
     sc_host_release();
+    main_thread = NULL;
     return 0;
 }
 
@@ -377,19 +359,14 @@ static void claim_queue(lua_State *L)
 static void note_main_thread(lua_State *L)
 {
 #if LUA_VERSION_NUM >= 502
-    lua_pushlightuserdata(L, (void *)&main_thread_key);
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    main_thread = lua_tothread(L, -1);
 #else
     /* Lua 5.1 tells only the main thread that it is the one; require is seldom called elsewhere. */
-    bool is_main = lua_pushthread(L);
-    lua_pop(L, 1);
-    if (!is_main)
-        return;
-    lua_pushlightuserdata(L, (void *)&main_thread_key);
-    lua_pushthread(L);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    if (lua_pushthread(L))
+        main_thread = L;
 #endif
+    lua_pop(L, 1);
 }
 
 static void make_hook_chunk(lua_State *L)
@@ -429,9 +406,9 @@ int luaopen_rtos(lua_State *L)
     lua_rawget(L, LUA_REGISTRYINDEX);
     if (lua_isnil(L, -1)) {
         make_hook_chunk(L);
-        note_main_thread(L);
         push_module(L);
         claim_queue(L);
+        note_main_thread(L);
         lua_pushlightuserdata(L, (void *)&module_key);
         lua_pushvalue(L, -2);
         lua_rawset(L, LUA_REGISTRYINDEX);
