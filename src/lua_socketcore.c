@@ -15,6 +15,8 @@
 static lua_State *owner;
 
 #define ALPN_MAX 8
+/* Received data in several pieces up to this is joined without memory from Lua. */
+#define JOINED_ON_STACK 2048
 
 /* ---- arguments ---- */
 
@@ -232,13 +234,11 @@ static int sock_send(lua_State *L)
     return 2;
 }
 
-/* Pushes `length` bytes of received data that do not lie in one piece. */
-static void push_pieces(lua_State *L, int id, size_t length)
+/* Copies `length` bytes of received data, which do not lie in one piece. Returns how many. */
+static size_t join_pieces(int id, char *out, size_t length)
 {
-    luaL_Buffer buffer;
     size_t offset = 0;
 
-    luaL_buffinit(L, &buffer);
     while (offset < length) {
         const void *data;
         size_t piece = sc_peek(id, offset, &data);
@@ -246,13 +246,18 @@ static void push_pieces(lua_State *L, int id, size_t length)
             break;
         if (piece > length - offset)
             piece = length - offset;
-        if (piece > LUAL_BUFFERSIZE)
-            piece = LUAL_BUFFERSIZE;
-        memcpy(luaL_prepbuffer(&buffer), data, piece);
-        luaL_addsize(&buffer, piece);
+        memcpy(out + offset, data, piece);
         offset += piece;
     }
-    luaL_pushresult(&buffer);
+    return offset;
+}
+
+static void push_joined(lua_State *L, int id, size_t length)
+{
+    char small[JOINED_ON_STACK];
+    char *joined = length <= sizeof(small) ? small : lua_newuserdata(L, length);
+
+    lua_pushlstring(L, joined, join_pieces(id, joined, length));
 }
 
 static int sock_recv(lua_State *L)
@@ -272,7 +277,7 @@ static int sock_recv(lua_State *L)
     else if (sc_peek(id, 0, &data) >= length)
         lua_pushlstring(L, data, length);
     else
-        push_pieces(L, id, length);
+        push_joined(L, id, length);
     sc_consume(id, length);
     return 1;
 }
@@ -519,23 +524,75 @@ static int totals(lua_State *L)
 
 /* ---- messages ---- */
 
+/* The names of a message's fields, as strings that Lua has already: references into the registry.
+ */
+enum key {
+    KEY_ID,
+    KEY_SOCKET,
+    KEY_RESULT,
+    KEY_SEND_LEN,
+    KEY_RECV_LEN,
+    KEY_ERROR,
+    KEY_REASON,
+    KEYS
+};
+static const char *const key_names[KEYS] = {
+    [KEY_ID] = "id",
+    [KEY_SOCKET] = "socket_index",
+    [KEY_RESULT] = "result",
+    [KEY_SEND_LEN] = "send_len",
+    [KEY_RECV_LEN] = "recv_len",
+    [KEY_ERROR] = "error",
+    [KEY_REASON] = "reason",
+};
+static int key_references[KEYS]; /* the owner's */
+
+static void make_keys(lua_State *L)
+{
+    for (int key = 0; key < KEYS; key++) {
+        lua_pushstring(L, key_names[key]);
+        key_references[key] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+static void push_key(lua_State *L, enum key key)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, key_references[key]);
+}
+
+static void set_key(lua_State *L, enum key key, lua_Integer value)
+{
+    push_key(L, key);
+    lua_pushinteger(L, value);
+    lua_rawset(L, -3);
+}
+
+static void set_length_key(lua_State *L, enum key key, size_t value)
+{
+    push_key(L, key);
+    push_count(L, value);
+    lua_rawset(L, -3);
+}
+
 int sc_push_message(lua_State *L, int socket)
 {
     struct sc_message m;
 
     if (!sc_next_message(socket, &m))
         return 0;
-    lua_createtable(L, 0, 5);
-    set_integer(L, "id", m.id);
-    set_integer(L, "socket_index", m.socket);
-    set_integer(L, "result", m.result);
+    lua_createtable(L, 0, m.reason ? 6 : 4);
+    set_key(L, KEY_ID, m.id);
+    set_key(L, KEY_SOCKET, m.socket);
+    set_key(L, KEY_RESULT, m.result);
     if (m.id == SC_MSG_SEND_CNF)
-        set_count(L, "send_len", m.length);
+        set_length_key(L, KEY_SEND_LEN, m.length);
     if (m.id == SC_MSG_RECV_IND)
-        set_count(L, "recv_len", m.length);
+        set_length_key(L, KEY_RECV_LEN, m.length);
     if (m.reason) {
-        set_integer(L, "error", m.error);
-        set_string(L, "reason", m.reason);
+        set_key(L, KEY_ERROR, m.error);
+        push_key(L, KEY_REASON);
+        lua_pushstring(L, m.reason);
+        lua_rawset(L, -3);
     }
     return 1;
 }
@@ -653,6 +710,7 @@ static void start(lua_State *L)
 int luaopen_socketcore(lua_State *L)
 {
     if (!push_known_module(L)) {
+        make_keys(L);
         start(L);
         push_module(L);
         lua_pushlightuserdata(L, &owner);
