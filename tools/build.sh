@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=sh disable=SC2154 # root is dev's
 
-presets='release asan tsan lua53 lua54'
+presets='release portable asan tsan lua53 lua54'
 
 is_preset()
 {

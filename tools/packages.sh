@@ -5,7 +5,8 @@
 packages_for()
 {
     case $1 in
-    build) echo gcc libc6-dev cmake ninja-build libslirp-dev lua5.1 liblua5.1-0-dev ;;
+    build) echo gcc libc6-dev cmake ninja-build libslirp-dev libgcrypt20-dev nettle-dev lua5.1 \
+        liblua5.1-0-dev ;;
     sources) echo dpkg-dev ;;
     unit) echo libcmocka-dev ;;
     specs) echo lua-busted lua-socket nginx mosquitto dnsmasq-base iproute2 openssl python3 tshark \

@@ -116,6 +116,18 @@ void sc_lwip_free(void *memory);
 #define MBEDTLS_ECP_DP_BP384R1_ENABLED
 #define MBEDTLS_ECP_DP_CURVE25519_ENABLED
 
+/* ---- the crypto engine of a PC: libraries that know the CPU, see crypto/ ---- */
+
+#if defined(SC_HAVE_GCRYPT)
+#define MBEDTLS_GCM_ALT
+#define MBEDTLS_CHACHAPOLY_ALT
+#endif
+#if defined(SC_HAVE_NETTLE)
+#define MBEDTLS_SHA256_ALT
+#define MBEDTLS_SHA512_ALT
+#define MBEDTLS_ECDSA_VERIFY_ALT
+#endif
+
 /* TLS 1.3 is built on PSA in mbedTLS. */
 #define MBEDTLS_PSA_CRYPTO_C
 #define MBEDTLS_PSA_KEY_STORE_DYNAMIC
