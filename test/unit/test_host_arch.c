@@ -106,7 +106,7 @@ static void test_a_fetch_gives_up_after_its_time_out(void **unused)
 static void *try_core(void *is_mine)
 {
     *(bool *)is_mine = sc_core_is_mine();
-    sc_share_prepare();
+    sc_share_join();
     sc_share_begin();
     LOCK_TCPIP_CORE();
     UNLOCK_TCPIP_CORE();
@@ -173,7 +173,7 @@ enum { VISITS = 300, COUNTS_PER_VISIT = 50 };
 /* Comes and goes as the stand-in does. */
 static void *visit(void *is_over)
 {
-    sc_share_prepare();
+    sc_share_join();
     for (int i = 0; i < VISITS; i++) {
         sc_share_begin();
         for (int j = 0; j < COUNTS_PER_VISIT; j++)

@@ -8,6 +8,7 @@
 
 #include <linux/membarrier.h>
 #include <stdlib.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,13 +17,12 @@ struct sc_biased_lock sc_biased_locks[SC_BIASED_LOCKS] = {
     [SC_CORE_LOCK] = { .mutex = PTHREAD_MUTEX_INITIALIZER },
 };
 
-/* True while the stand-in is about: always, until it has found out that the kernel has membarrier
- * for us. */
+/* True while the stand-in is about; always, unless the kernel has membarrier for us. */
 atomic_bool sc_is_shared = true;
 
 _Thread_local bool sc_is_stand_in SC_FAST_TLS;
 
-/* The stand-in's own. */
+/* The script thread's, and once there is a stand-in, its own. */
 static bool has_barrier;
 
 /* What the stand-in waits for: the script thread has left a lock that it took alone. */
@@ -35,11 +35,24 @@ static bool call_membarrier(int command)
     return syscall(SYS_membarrier, command, 0, 0) == 0;
 }
 
+static void register_barrier(void)
+{
+    if (!has_barrier)
+        has_barrier = call_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
+    sc_share_end();
+}
+
+/* Registering takes 2 us in a process with one thread and 10 ms in one with more. */
 void sc_share_prepare(void)
 {
+    if (__libc_single_threaded)
+        register_barrier();
+}
+
+void sc_share_join(void)
+{
     sc_is_stand_in = true;
-    has_barrier = call_membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-    sc_share_end();
+    register_barrier();
 }
 
 static void await_script(struct sc_biased_lock *lock)

@@ -245,7 +245,7 @@ static void pump_for_script(void)
 static void *run_stand_in(void *unused)
 {
     (void)unused;
-    sc_share_prepare();
+    sc_share_join();
     pthread_mutex_lock(&tick_mutex);
     while (!atomic_load(&is_ending)) {
         unsigned seen = atomic_load(&visits);
@@ -300,6 +300,7 @@ enum sc_error sc_pump_start(void)
     atomic_store(&is_ending, false);
     is_running = true;
     engine_at = 0;
+    sc_share_prepare();
     if (create_stand_in() != 0) {
         is_running = false;
         return SC_ERR_NOMEM;

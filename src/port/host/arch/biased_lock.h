@@ -44,9 +44,12 @@ SC_HIDDEN extern struct sc_biased_lock sc_biased_locks[SC_BIASED_LOCKS];
 SC_HIDDEN extern atomic_bool sc_is_shared;
 SC_HIDDEN extern _Thread_local bool sc_is_stand_in SC_FAST_TLS;
 
+/* The script thread's call before it starts a stand-in. */
+SC_HIDDEN void sc_share_prepare(void);
+
 /* The stand-in's calls: once at its start; before it touches what the locks guard, which waits for
  * the script thread to leave what it is in; and when it is done. */
-SC_HIDDEN void sc_share_prepare(void);
+SC_HIDDEN void sc_share_join(void);
 SC_HIDDEN void sc_share_begin(void);
 SC_HIDDEN void sc_share_end(void);
 
