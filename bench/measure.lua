@@ -1,46 +1,92 @@
---- What the sides of the bench do alike: a side is a Lua script that hands a table of functions to
--- `measure.run`. It gets the figure's name, the two ports, a duration and for TLS the CA's file on
--- its command line and prints the value, all in a process of its own.
+--- What the sides of the bench do alike, as limit.c does it for those in C. A side is a Lua script
+-- that hands a table of functions to `measure.run`:
+--
+--     lua5.1 side_NAME.lua FIGURE [tcp=PORT] [udp=PORT] [seconds=S] [ca=FILE] [server=PID,PID...]
+--         [sockets=N] [size=BYTES]
+--
+-- It prints the value, all in a process of its own.
 --
 -- SPDX-License-Identifier: MIT
 
 local measure = {
-    SEND_SIZE = 11200, -- the cut of the firmware's socket.lua
     READ_SIZE = 2048, -- what one RECV_IND announces
-    ROUND_TRIP_SIZE = 64,
-    DATAGRAM_SIZE = 512,
     IDLE_CONNECTIONS = 1000,
+    EVENT_SOCKETS = 10, -- that exchange something, of all that are open
     TIMEOUT = 10, -- seconds that any one answer may take
 }
 
--- By figure: what one unit of work counts for, and how many units are enough.
-local scales = {
-    send = { measure.SEND_SIZE / 1e6 },
-    send8 = { measure.SEND_SIZE / 1e6 },
-    receive = { measure.READ_SIZE / 1e6 },
-    round_trip = { 1 },
-    -- Each leaves a port in TIME_WAIT, and both sides share the machine's.
-    connect = { 1, most = 3000 },
-    datagram = { 1 },
-    tls_ecdsa = { 1, most = 3000 },
-    tls_rsa = { 1, most = 3000 },
-    tls_resume = { 1, most = 3000 },
-    tls_send = { measure.SEND_SIZE / 1e6 },
-    tls_send8 = { measure.SEND_SIZE / 1e6 },
-    tls_receive = { measure.READ_SIZE / 1e6 },
-    tls_send8_chacha = { measure.SEND_SIZE / 1e6 },
-    tls_receive_chacha = { measure.READ_SIZE / 1e6 },
+local FIRST_UNITS = 20
+local SEND_SIZE = 11200 -- the cut of the firmware's socket.lua
+
+-- By figure: the size of what goes back and forth, whether the value is bytes, and how many units
+-- are enough. A port that a client used stays in TIME_WAIT, and all sides share the machine's.
+local SCALES = {
+    send = { size = SEND_SIZE, is_bytes = true },
+    send8 = { size = SEND_SIZE, is_bytes = true },
+    receive = { size = measure.READ_SIZE, is_bytes = true },
+    round_trip = { size = 64 },
+    connect = { most = 3000 },
+    datagram = { size = 512 },
+    idle = { is_memory = true },
+    event = { size = 64, is_cpu = true },
+    tls_full = { most = 3000 },
+    tls_resume = { most = 3000 },
+    tls_send = { size = SEND_SIZE, is_bytes = true },
+    tls_send8 = { size = SEND_SIZE, is_bytes = true },
+    tls_receive = { size = measure.READ_SIZE, is_bytes = true },
 }
 
--- Asks `work(n)` for more and more units until it takes long enough, `seconds`, to be believed.
-local function rate(work, scale, seconds)
-    local n = 20
-    while true do
-        local took = math.max(work(n), 1e-6)
-        if took >= 0.8 * seconds or n == scale.most then
-            return n * scale[1] / took
+-- What the command line says.
+measure.options = { sockets = 1, seconds = 0.5, server = "" }
+for i = 2, #arg do
+    local name, value = arg[i]:match("^(%l+)=(.*)$")
+    assert(name, "not an option: " .. arg[i])
+    measure.options[name] = tonumber(value) or value
+end
+measure.figure = arg[1]
+local options = measure.options
+local scale = assert(SCALES[measure.figure], "there is no such figure")
+--- Bytes of one send, read or datagram.
+measure.size = options.size or scale.size
+
+-- Seconds of CPU time that the server's processes have had.
+local function server_cpu()
+    local sum = 0
+    for pid in tostring(options.server):gmatch("%d+") do
+        local file = io.open("/proc/" .. pid .. "/schedstat")
+        if file then
+            sum = sum + (file:read("*n") or 0) / 1e9
+            file:close()
         end
-        n = math.ceil(math.min(1.1 * n * seconds / took, 20 * n))
+    end
+    return sum
+end
+
+local began, took
+
+--- Stands before what is measured. `now` is the side's clock, in seconds.
+function measure.begin(now)
+    began = { server = server_cpu(), cpu = os.clock(), now = now, time = now() }
+end
+
+--- Stands behind it; nothing between the two is left out.
+function measure.finish()
+    took = { time = math.max(began.now() - began.time, 1e-6) }
+    took.cpu = os.clock() - began.cpu
+    took.server = server_cpu() - began.server
+end
+
+-- Asks for more and more units until they take long enough to be believed. Returns how many; the
+-- function may do a few more than it was asked for, and returns how many then.
+local function run_long_enough(work)
+    local n = FIRST_UNITS
+    while true do
+        local done = work(n) or n
+        -- The first ones may be slow for reasons of their own.
+        if n > FIRST_UNITS and (took.time >= 0.8 * options.seconds or n == scale.most) then
+            return done
+        end
+        n = math.ceil(math.max(2, math.min(1.1 * options.seconds / took.time, 20)) * n)
         if scale.most and n > scale.most then
             n = scale.most
         end
@@ -59,15 +105,24 @@ function measure.resident_kb()
     end
 end
 
---- Runs the figure that the command line names: `work[figure](n)` does n units of work and returns
--- the seconds they took; `work.idle(n)` returns the KB that one of n idle connections takes.
-function measure.run(work, figure, seconds)
-    if not work[figure] then
+--- Runs the figure that the command line names: `work[figure](n)` does n units of work between
+-- `measure.begin` and `measure.finish`; `work.idle(n)` opens n connections and keeps them.
+function measure.run(work)
+    local run = work[measure.figure]
+    if not run then
         print("none")
-    elseif figure == "idle" then
-        print(string.format("value %.6g", work.idle(measure.IDLE_CONNECTIONS)))
+    elseif scale.is_memory then
+        run(1)
+        local before = measure.resident_kb()
+        run(measure.IDLE_CONNECTIONS)
+        print(string.format("value %.6g",
+            (measure.resident_kb() - before) / measure.IDLE_CONNECTIONS))
     else
-        print(string.format("value %.6g", rate(work[figure], scales[figure], seconds)))
+        local n = run_long_enough(run)
+        local cpu = 1e6 * took.cpu / n
+        local value = scale.is_cpu and cpu or n / took.time
+        print(string.format("value %.6g cpu %.6g server %.3g",
+            scale.is_bytes and value * measure.size / 1e6 or value, cpu, took.server / took.time))
     end
 end
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh BUILD_DIR [options]: the bench. `./dev bench` calls it with everything built. Compiles the
-# server and the mbedTLS side, finds out which CPUs to pin to, and leaves the rest to bench.lua.
+# run.sh BUILD_DIR [options]: the bench. `./dev bench` calls it with everything built. Builds the
+# server and the limits, finds out which CPUs to pin to, and leaves the rest to bench.lua.
 # SPDX-License-Identifier: MIT
 set -eu
 
@@ -21,14 +21,10 @@ for module in socketcore rtos; do
     [ -f "$build/$module.so" ] || fail "there is no $module.so in $build." "Run ./dev build first."
 done
 mkdir -p "$build/bench"
-# Under a name of its own first: another bench may be running the old one.
-"${CC:-cc}" -std=c11 -O2 -o "$build/bench/server.$$" "$here/server.c" ||
-    fail "$here/server.c does not compile; the compiler's messages are above."
-mv -f "$build/bench/server.$$" "$build/bench/server"
-with_lock "$build.lock" cmake --build "$build" --target bench_limit_mbedtls -- --quiet \
+with_lock "$build.lock" cmake --build "$build" --target bench -- --quiet \
     >"$build/bench/build.log" 2>&1 || {
     cat "$build/bench/build.log" >&2
-    fail "$here/limit_mbedtls.c does not build; the messages are above."
+    fail "the bench's programs do not build; the messages are above."
 }
 
 # The first two CPUs that this process may use: 0 and 1 on most machines.
@@ -39,9 +35,20 @@ case $cpus in
 *) cpus= ;;
 esac
 
-# 1,000 connections need more descriptors than most shells grant.
+# 4,000 connections need more descriptors than most shells grant. Not as many as there may be: some
+# programs look at every one.
 # shellcheck disable=SC3045 # where there is no ulimit -n, it fails silently
-ulimit -n 4096 2>/dev/null || true
+ulimit -n 16384 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
+# shellcheck disable=SC3045
+files=$(ulimit -n 2>/dev/null || echo unlimited)
+case $files in
+unlimited) ;;
+*)
+    [ "$files" -ge 4200 ] || fail "this shell may open $files files, and 4,000 sockets want 4,200." \
+        "Raise the hard limit (ulimit -H -n, /etc/security/limits.conf) or leave out the figures" \
+        "event_4000 and idle with --only."
+    ;;
+esac
 
 # Each side gets a clean search path in bench.lua: both have a module called "socket".
 unset LUA_INIT LUA_PATH LUA_CPATH

@@ -1,8 +1,13 @@
 #!/bin/sh
 # tls_server.sh SERVER: what the TLS figures talk to, on 127.0.0.1 only: nginx in front of SERVER
-# (bench/server.c compiled), with TLS 1.3, an ECDSA or an RSA certificate and AES-256-GCM, and with
-# ECDSA and ChaCha20-Poly1305. Prints "ecdsa=PORT rsa=PORT chacha=PORT dir=DIRECTORY" once all
-# listen; the CAs are ecdsa_ca.crt and rsa_ca.crt in that directory. Ends when the reader of its
+# (bench/server.c compiled), at a port of its own for each of
+#
+#   ecdsa, rsa          TLS 1.3 and AES-256-GCM, by the certificate's key
+#   ecdsa12, rsa12      the same in TLS 1.2
+#   chacha              TLS 1.3, ChaCha20-Poly1305, ECDSA
+#
+# Prints "ecdsa=PORT rsa=PORT ecdsa12=PORT rsa12=PORT chacha=PORT pids=PID,PID dir=DIRECTORY" once
+# all listen; the CAs are ecdsa_ca.crt and rsa_ca.crt in that directory. Ends when the reader of its
 # output goes away, and leaves nothing behind.
 # SPDX-License-Identifier: MIT
 set -eu
@@ -60,7 +65,8 @@ pick_port()
     echo $((20000 + $(od -An -N2 -tu2 /dev/urandom) % 12000))
 }
 
-# listener PORT KIND CIPHER_SUITE BACKEND_PORT. One cipher suite: the same for every client.
+# listener PORT KIND BACKEND_PORT PROTOCOL CIPHERS: one cipher, the same for every client. CIPHERS is
+# OpenSSL's option and value.
 listener()
 {
     cat << END
@@ -68,8 +74,9 @@ listener()
         listen 127.0.0.1:$1 ssl backlog=4096;
         ssl_certificate $work/$2.crt;
         ssl_certificate_key $work/$2.key;
-        ssl_conf_command Ciphersuites $3;
-        proxy_pass 127.0.0.1:$4;
+        ssl_protocols $4;
+        $5;
+        proxy_pass 127.0.0.1:$3;
     }
 END
 }
@@ -82,12 +89,16 @@ nginx_configuration()
         echo "load_module $module;"
     fi
     echo 'daemon off; master_process off; pid nginx.pid; error_log stderr;'
-    echo 'events { worker_connections 4096; }'
+    echo 'worker_rlimit_nofile 16384; events { worker_connections 16384; }'
     echo 'stream {'
-    echo '    ssl_protocols TLSv1.3; tcp_nodelay on; proxy_buffer_size 64k;'
-    listener "$ecdsa_port" ecdsa TLS_AES_256_GCM_SHA384 "$1"
-    listener "$rsa_port" rsa TLS_AES_256_GCM_SHA384 "$1"
-    listener "$chacha_port" ecdsa TLS_CHACHA20_POLY1305_SHA256 "$1"
+    echo '    tcp_nodelay on; proxy_buffer_size 64k;'
+    gcm='ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384'
+    listener "$ecdsa" ecdsa "$1" TLSv1.3 "$gcm"
+    listener "$rsa" rsa "$1" TLSv1.3 "$gcm"
+    listener "$ecdsa12" ecdsa "$1" TLSv1.2 'ssl_ciphers ECDHE-ECDSA-AES256-GCM-SHA384'
+    listener "$rsa12" rsa "$1" TLSv1.2 'ssl_ciphers ECDHE-RSA-AES256-GCM-SHA384'
+    listener "$chacha" ecdsa "$1" TLSv1.3 \
+        'ssl_conf_command Ciphersuites TLS_CHACHA20_POLY1305_SHA256'
     echo '}'
 }
 
@@ -96,20 +107,28 @@ is_listening()
     grep -qi "0100007F:$(printf '%04X' "$1") 00000000:0000 0A" /proc/net/tcp
 }
 
+all_listen()
+{
+    for port in "$ecdsa" "$rsa" "$ecdsa12" "$rsa12" "$chacha"; do
+        is_listening "$port" || return 1
+    done
+}
+
 # start_nginx BACKEND_PORT: false when it ended at once, because somebody has one of the ports.
 start_nginx()
 {
-    ecdsa_port=$(pick_port)
-    rsa_port=$(pick_port)
-    chacha_port=$(pick_port)
+    ecdsa=$(pick_port)
+    rsa=$(pick_port)
+    ecdsa12=$(pick_port)
+    rsa12=$(pick_port)
+    chacha=$(pick_port)
     nginx_configuration "$1" > nginx.conf
     $tied nginx -e stderr -p "$work/" -c nginx.conf >> log 2>&1 &
     nginx_pid=$!
     polls=0
     while kill -0 "$nginx_pid" 2>/dev/null && [ "$polls" -lt 500 ]; do
         # Somebody else's? Then nginx cannot bind and ends.
-        if is_listening "$ecdsa_port" && is_listening "$rsa_port" &&
-            is_listening "$chacha_port" && sleep 0.1 && kill -0 "$nginx_pid" 2>/dev/null; then
+        if all_listen && sleep 0.1 && kill -0 "$nginx_pid" 2>/dev/null; then
             pids="$pids $nginx_pid"
             return
         fi
@@ -134,7 +153,8 @@ echo 'subjectAltName = IP:127.0.0.1' > server.ext
 
 mkfifo ports
 $tied "$server" > ports 2>> log &
-pids="$pids $!"
+backend_pid=$!
+pids="$pids $backend_pid"
 # Kept open: the server ends when nobody reads its output any more.
 exec 3< ports
 read -r line <&3 || fail 'the server behind nginx does not start.'
@@ -142,7 +162,8 @@ backend_port=${line#tcp=}
 backend_port=${backend_port%% *}
 start_nginx "$backend_port" || start_nginx "$backend_port" || start_nginx "$backend_port" ||
     fail 'nginx does not start; what it said is above.'
-echo "ecdsa=$ecdsa_port rsa=$rsa_port chacha=$chacha_port dir=$work"
+echo "ecdsa=$ecdsa rsa=$rsa ecdsa12=$ecdsa12 rsa12=$rsa12 chacha=$chacha" \
+    "pids=$nginx_pid,$backend_pid dir=$work"
 
 # One more only to learn that nobody reads our output any more: then it ends. In the background, so
 # that signals are heeded meanwhile.

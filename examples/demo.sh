@@ -28,6 +28,9 @@ fail()
 
 # ---- processes ----
 
+# shellcheck source=tools/lib.sh
+. "$root/tools/lib.sh"
+
 # shellcheck disable=SC2317 # called by the traps
 clean_up()
 {
@@ -238,10 +241,13 @@ require_certificate true"
 start_echo_server()
 {
     printf '  starting %-16s' 'echo server'
-    "${CC:-cc}" -std=c11 -O2 -o "$work/server" "$root/bench/server.c" ||
-        fail "bench/server.c does not compile; the compiler's messages are above."
+    with_lock "$build.lock" cmake --build "$build" --target bench_server -- --quiet \
+        > "$work/build.out" 2>&1 || {
+        cat "$work/build.out" >&2
+        fail "bench/server.c does not build; the messages are above."
+    }
     mkfifo "$work/ports"
-    $tied "$work/server" > "$work/ports" &
+    $tied "$build/bench/server" > "$work/ports" &
     pids="$pids $!"
     # Kept open: the server ends when nobody reads its output any more.
     exec 3< "$work/ports"

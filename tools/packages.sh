@@ -15,7 +15,7 @@ packages_for()
     lua53) echo lua5.3 liblua5.3-dev ;;
     lua54) echo lua5.4 liblua5.4-dev ;;
     demo) echo nginx mosquitto openssl ;;
-    bench) echo lua-socket lua-sec nginx libnginx-mod-stream openssl ;;
+    bench) echo lua-socket lua-sec lua-luv lua-dkjson nginx libnginx-mod-stream openssl ;;
     instructions) echo valgrind libcmocka-dev ;;
     lint) echo clang-format clang-tidy cppcheck lua-check shellcheck ;;
     esac

@@ -1,0 +1,155 @@
+--- The committed copy of a report: bench/results.json, bench/chart.svg, and the part of README.md
+-- between two marks, all made from the report alone.
+--
+-- SPDX-License-Identifier: MIT
+
+local chart = require "chart"
+local figures = require "figures"
+local json = require "json"
+local report = require "report"
+
+local publish = {}
+
+publish.BEGIN = "<!-- ./dev bench --publish writes from here -->"
+publish.END = "<!-- to here -->"
+
+local readable = report.readable
+
+-- Markdown ------------------------------------------------------------------------------------
+
+local function row(cells)
+    return "| " .. table.concat(cells, " | ") .. " |\n"
+end
+
+local function rule(count)
+    return "|" .. string.rep("---|", count) .. "\n"
+end
+
+local function value_cell(side)
+    return side and string.format("%s (%s .. %s)", readable(side.median), readable(side.min),
+        readable(side.max)) or "-"
+end
+
+local function ratio_cell(entry, name)
+    local side, ratio = entry.sides[name], entry.ratios[name]
+    return side and string.format("%s (%s)", readable(side.median), readable(ratio.median)) or "-"
+end
+
+-- The targets of an entry, each with what it came to.
+local function target_cell(entry)
+    local parts = {}
+    for i, target in ipairs(entry.targets) do
+        local beside = target.beside and target.beside .. " "
+            or target.figure and "10 sockets " or ""
+        parts[i] = string.format("%s%s %g: %s%s", beside, entry.less and "at most" or "at least",
+            target.at_least, target.reached and "yes" or "**no**",
+            (target.beside or not target.figure) and ""
+                or string.format(" (%s)", readable(target.median)))
+    end
+    return #parts > 0 and table.concat(parts, "; ") or ""
+end
+
+local function figures_table(result, group)
+    local others = report.others(group.name)
+    local header = { "", "", "socketcore" }
+    for _, name in ipairs(others) do
+        header[#header + 1] = name
+    end
+    header[#header + 1] = "target reached"
+    local lines = { row(header), rule(#header) }
+    for _, entry in ipairs(result.figures) do
+        if entry.group == group.name then
+            local cells = { entry.title, entry.unit, value_cell(entry.sides.socketcore) }
+            for _, name in ipairs(others) do
+                cells[#cells + 1] = ratio_cell(entry, name)
+            end
+            cells[#cells + 1] = target_cell(entry)
+            lines[#lines + 1] = row(cells)
+        end
+    end
+    return table.concat(lines)
+end
+
+local function growth_table(title, growth)
+    local header = { title, "", "" }
+    for i, number in ipairs(growth.numbers) do
+        header[3 + i] = readable(number):gsub("%.%d+$", "")
+    end
+    local lines = { row(header), rule(#header) }
+    for _, item in ipairs(growth.rows) do
+        local cells = { item.title, item.side, item.unit }
+        for i, median in ipairs(item.medians) do
+            cells[3 + i] = tonumber(median) and readable(median) or "-"
+        end
+        lines[#lines + 1] = row(cells)
+    end
+    return table.concat(lines)
+end
+
+local function where(result)
+    local machine = result.machine
+    return string.format("%s, %d CPUs (%s), %s; %d rounds of %g s each; socketcore %s, %s.\n",
+        machine.system, machine.cpus, machine.cpu, "kernel " .. machine.kernel, result.rounds,
+        result.seconds, result.versions.socketcore, result.date:sub(1, 10))
+end
+
+--- What stands between the marks.
+function publish.markdown(result)
+    local parts = { where(result), "![ratios and targets](bench/chart.svg)\n" }
+    for _, group in ipairs(figures.GROUPS) do
+        parts[#parts + 1] = figures_table(result, group)
+    end
+    parts[#parts + 1] = report.verdict(result.figures) .. "\n"
+    if result.growth then
+        parts[#parts + 1] = "How cost grows, in all sockets together:\n"
+        parts[#parts + 1] = growth_table("sockets at once", result.growth.sockets)
+        parts[#parts + 1] = growth_table("bytes of a send, read or datagram", result.growth.bytes)
+    end
+    return table.concat(parts, "\n")
+end
+
+--- The text with the part between the marks replaced. Raises when it does not have both, once.
+function publish.replaced(text, part)
+    local first, last = text:find(publish.BEGIN, 1, true)
+    local final = last and text:find(publish.END, last, true)
+    if not final or text:find(publish.BEGIN, last, true) then
+        error("README.md does not have the bench's two marks once.", 0)
+    end
+    return text:sub(1, last) .. "\n\n" .. part .. "\n" .. text:sub(final), first
+end
+
+-- Files ---------------------------------------------------------------------------------------
+
+local function read(name)
+    local file, message = io.open(name)
+    if not file then
+        error(message, 0)
+    end
+    local text = file:read("*a")
+    file:close()
+    return text
+end
+
+-- Under a name of its own first, so that nothing is lost when the disk is full.
+local function write(name, text)
+    local file = assert(io.open(name .. ".new", "w"))
+    assert(file:write(text))
+    assert(file:close())
+    assert(os.rename(name .. ".new", name))
+end
+
+--- Writes the chart and the README's part anew from `directory`/results.json.
+function publish.render(directory)
+    local result = json.decode(read(directory .. "/results.json"))
+    local readme = directory .. "/../README.md"
+    write(directory .. "/chart.svg", chart.svg(result))
+    write(readme, (publish.replaced(read(readme), publish.markdown(result))))
+end
+
+--- Writes `directory`/results.json and what is made from it.
+function publish.all(directory, result)
+    write(directory .. "/results.json", json.encode(result))
+    publish.render(directory)
+end
+
+return publish
