@@ -83,10 +83,48 @@ configure()
         "If it talks about files that are gone, run ./dev clean and try again."
 }
 
-# The first build takes a minute and shows it; later ones speak only when they fail.
-configure_and_build()
+# has_newer THAN FILE...: is one of them newer? Names without a file are not.
+# shellcheck disable=SC3013 # dash, bash and busybox have -nt
+has_newer()
 {
-    configure "$@"
+    than=$1
+    shift
+    for name; do
+        [ "$name" -nt "$than" ] && return 0
+    done
+    return 1
+}
+
+# is_tree_as_built TREE: Debian's in the cache only changes as a whole.
+is_tree_as_built()
+{
+    case $1 in
+    "${XDG_CACHE_HOME:-${HOME:-}/.cache}"/socketcore/*)
+        [ -d "$1" ] && ! has_newer "$built" "$1" "${1%/*}"
+        ;;
+    *) [ -z "$(find "$1" -newer "$built" -print -quit 2>&1)" ] ;;
+    esac
+}
+
+# is_up_to_date PRESET: is it certain, without looking long, that a build would do nothing? The file
+# build/PRESET.built is as old as the last build's beginning and names the trees of lwIP and mbedTLS.
+# A directory is newer once a file in it has come or gone, dpkg's once a package has.
+is_up_to_date()
+{
+    [ -z "${LWIP_DIR:-}${MBEDTLS_DIR:-}" ] || return 1
+    built=$root/build/$1.built
+    [ -f "$built" ] && [ -f "$root/build/$1/socketcore.so" ] && [ -f "$root/build/$1/rtos.so" ] ||
+        return 1
+    { IFS= read -r lwip_tree && IFS= read -r mbedtls_tree; } <"$built" || return 1
+    ! has_newer "$built" "$root/dev" "$root"/CMake* "$root/tools" "$root"/tools/* \
+        "$root/include" "$root"/include/* "$root/src" "$root"/src/* "$root"/src/*/* \
+        "$root"/src/*/*/* "$root"/src/*/*/*/* "$root"/src/*/*/*/*/* /var/lib/dpkg/status &&
+        is_tree_as_built "$lwip_tree" && is_tree_as_built "$mbedtls_tree"
+}
+
+# The first build takes a minute and shows it; later ones speak only when they fail.
+run_build()
+{
     build_log="$root/build/$preset.build.log"
     if [ -f "$root/build/$preset/socketcore.so" ] || [ ! -t 2 ]; then
         [ -f "$root/build/$preset/socketcore.so" ] || step "Building $preset"
@@ -100,6 +138,17 @@ configure_and_build()
     fi
     die "building $preset failed; the compiler's messages are above." \
         "After a fix, run the same command again. If it makes no sense, ./dev clean first."
+}
+
+configure_and_build()
+{
+    built=$root/build/$1.built
+    rm -f "$built"
+    configure "$@"
+    # Older than all that the build looks at.
+    printf '%s\n%s\n' "$lwip_tree" "$mbedtls_tree" >"$built.new"
+    run_build
+    mv "$built.new" "$built"
 }
 
 # What building PRESET takes, as groups of packages.sh, so that all are installed in one go.
