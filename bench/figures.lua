@@ -2,7 +2,7 @@
 --
 -- A figure: `name`; `title` and `unit` for the report; `work`, what the sides call it, if not by
 -- its name; `arguments` that they get besides; `less`, true where less is better; `at`, which of
--- the TLS server's ports (tls_server.sh); `placement`, "shared" for client and server on one CPU;
+-- the TLS server's ports (tls_server.c); `placement`, "shared" for client and server on one CPU;
 -- `sides`, who has this figure, if not the whole group; `targets`.
 --
 -- A target: `beside` a side (a ratio of it), another `figure` (a ratio of what socketcore has

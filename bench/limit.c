@@ -15,9 +15,7 @@
 #define IDLE_CONNECTIONS 1000
 #define FIRST_UNITS 20
 
-struct limit_options limit_options = {
-    .sockets = EVENT_SOCKETS, .seconds = 0.5, .server = "", .ca_file = ""
-};
+struct limit_options limit_options = { .sockets = EVENT_SOCKETS, .seconds = 0.5, .ca_file = "" };
 
 /* The last time between limit_begin and limit_end. */
 static double began, took;
@@ -49,28 +47,19 @@ static double own_cpu(void)
     return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
 }
 
-/* Seconds of CPU time that the server's processes have had. */
+/* Seconds of CPU time that the server has had. */
 static double server_cpu(void)
 {
-    double sum = 0;
-    const char *at = limit_options.server;
-    while (*at) {
-        char name[64];
-        unsigned long long nanoseconds = 0;
-        char *end;
-        long pid = strtol(at, &end, 10);
-        if (end == at)
-            break;
-        snprintf(name, sizeof name, "/proc/%ld/schedstat", pid);
-        FILE *file = fopen(name, "r");
-        if (file != NULL) {
-            if (fscanf(file, "%llu", &nanoseconds) == 1)
-                sum += (double)nanoseconds / 1e9;
-            fclose(file);
-        }
-        at = *end == ',' ? end + 1 : end;
-    }
-    return sum;
+    char name[64];
+    double nanoseconds = 0;
+    snprintf(name, sizeof name, "/proc/%ld/schedstat", limit_options.server);
+    FILE *file = fopen(name, "r");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%lf", &nanoseconds) != 1)
+        nanoseconds = 0;
+    fclose(file);
+    return nanoseconds / 1e9;
 }
 
 void limit_begin(void)
@@ -154,7 +143,7 @@ static bool take_option(const char *word)
     else if (strncmp(word, "ca", length) == 0)
         limit_options.ca_file = value;
     else if (strncmp(word, "server", length) == 0)
-        limit_options.server = value;
+        limit_options.server = strtol(value, NULL, 10);
     else
         return false;
     return true;

@@ -2,7 +2,7 @@
  * What the limits of the bench do alike; measure.lua is the same for the sides in Lua. A limit is a
  * client in C: what the library underneath can do when nothing else is in the way.
  *
- *   limit_NAME FIGURE [tcp=PORT] [udp=PORT] [seconds=S] [ca=FILE] [sockets=N] [server=PID,PID...]
+ *   limit_NAME FIGURE [tcp=PORT] [udp=PORT] [seconds=S] [ca=FILE] [sockets=N] [server=PID]
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,7 +26,7 @@ extern struct limit_options {
     int sockets;
     double seconds;
     const char *ca_file;
-    const char *server; /* the server's processes */
+    long server; /* the number of its process */
 } limit_options;
 
 enum limit_kind {

@@ -4,9 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "limit.h"
 
 #include <arpa/inet.h>

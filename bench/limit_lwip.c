@@ -5,9 +5,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "limit.h"
 
 #include "lwip/init.h"

@@ -1,7 +1,7 @@
 --- What the sides of the bench do alike, as limit.c does it for those in C. A side is a Lua script
 -- that hands a table of functions to `measure.run`:
 --
---     lua5.1 side_NAME.lua FIGURE [tcp=PORT] [udp=PORT] [seconds=S] [ca=FILE] [server=PID,PID...]
+--     lua5.1 side_NAME.lua FIGURE [tcp=PORT] [udp=PORT] [seconds=S] [ca=FILE] [server=PID]
 --         [sockets=N] [size=BYTES]
 --
 -- It prints the value, all in a process of its own.
@@ -37,7 +37,7 @@ local SCALES = {
 }
 
 -- What the command line says.
-measure.options = { sockets = 1, seconds = 0.5, server = "" }
+measure.options = { sockets = 1, seconds = 0.5 }
 for i = 2, #arg do
     local name, value = arg[i]:match("^(%l+)=(.*)$")
     assert(name, "not an option: " .. arg[i])
@@ -49,17 +49,15 @@ local scale = assert(SCALES[measure.figure], "there is no such figure")
 --- Bytes of one send, read or datagram.
 measure.size = options.size or scale.size
 
--- Seconds of CPU time that the server's processes have had.
+-- Seconds of CPU time that the server has had.
 local function server_cpu()
-    local sum = 0
-    for pid in tostring(options.server):gmatch("%d+") do
-        local file = io.open("/proc/" .. pid .. "/schedstat")
-        if file then
-            sum = sum + (file:read("*n") or 0) / 1e9
-            file:close()
-        end
+    local file = options.server and io.open("/proc/" .. options.server .. "/schedstat")
+    if not file then
+        return 0
     end
-    return sum
+    local nanoseconds = file:read("*n")
+    file:close()
+    return nanoseconds / 1e9
 end
 
 local began, took

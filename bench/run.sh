@@ -27,6 +27,8 @@ with_lock "$build.lock" cmake --build "$build" --target bench -- --quiet \
     fail "the bench's programs do not build; the messages are above."
 }
 
+with_lock "$build.lock" sh "$here/certificates.sh" "$build/bench/certificates"
+
 # The first two CPUs that this process may use: 0 and 1 on most machines.
 cpus=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status | tr ',' '\n' |
     awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2) && n < 2; i++) { printf "%d ", i; n++ } }')

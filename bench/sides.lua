@@ -24,6 +24,7 @@ local function env(...)
     return "env " .. table.concat({ ... }, " ") .. " "
 end
 
+local CERTIFICATES = quoted(build .. "/bench/certificates")
 local MODULES = "LUA_CPATH=" .. quoted(build .. "/?.so;;")
 
 -- What is started for a side, before the figure's name.
@@ -56,40 +57,28 @@ local function pinned(cpu)
     return cpu and "taskset -c " .. cpu .. " " or ""
 end
 
--- Starts it and returns what its first line has, by name: "port=80 pid=3" -> { port = "80", ... }.
-local function start_server(command, what)
-    local out = assert(io.popen(command))
-    local line = out:read("*l")
-    if not line then
-        error(what .. " did not start.", 0)
-    end
+local SERVERS = {
+    plain = program("server"),
+    tls = program("tls_server") .. " " .. CERTIFICATES,
+}
+
+--- Starts a group's server on this CPU, or on any. `stop()` of what is returned ends it.
+function sides.start_server(group, cpu)
+    -- Its number is that of the shell which becomes the server.
+    local out = assert(io.popen(string.format("printf 'pid=%%s ' $$; exec %s%s", pinned(cpu),
+        SERVERS[group.name])))
     local server = {}
-    for name, value in line:gmatch("(%w+)=(%S+)") do
+    for name, value in (out:read("*l") or ""):gmatch("(%w+)=(%d+)") do
         server[name] = value
     end
     -- It ends when its output is closed.
     function server.stop()
         out:close()
     end
+    if not server.tcp and not server.ecdsa then
+        error("the server did not start.", 0)
+    end
     return server
-end
-
-local start = {}
-
-function start.plain(cpu)
-    -- Its number is that of the shell which becomes the server.
-    return start_server(string.format("printf 'pids=%%s ' $$; exec %s%s", pinned(cpu),
-        program("server")), "the server")
-end
-
-function start.tls(cpu)
-    return start_server(string.format("exec %ssh %s %s", pinned(cpu),
-        quoted(here .. "/tls_server.sh"), program("server")), "the TLS server")
-end
-
---- Starts a group's server on this CPU, or on any. `stop()` of what is returned ends it.
-function sides.start_server(group, cpu)
-    return start[group.name](cpu)
 end
 
 -- Where the side finds the server, as words of its command line.
@@ -97,14 +86,14 @@ local function place(figure, server)
     if not figure.at then
         return string.format("tcp=%s udp=%s", server.tcp, server.udp)
     end
-    return string.format("tcp=%s ca=%s/%s_ca.crt", server[figure.at], quoted(server.dir),
-        figure.at == "rsa" and "rsa" or figure.at == "rsa12" and "rsa" or "ecdsa")
+    return string.format("tcp=%s ca=%s/%s_ca.crt", server[figure.at], CERTIFICATES,
+        figure.at:find("^rsa") and "rsa" or "ecdsa")
 end
 
 local function command_of(side, figure, server, seconds)
     local work = figure.work or figure.name
     local common = string.format("%s seconds=%g server=%s %s", place(figure, server), seconds,
-        server.pids, figure.arguments or "")
+        server.pid, figure.arguments or "")
     if STARTS[work] then
         return string.format("%s %s %s", script("start"), common, STARTS[work][side])
     end
@@ -174,7 +163,7 @@ end
 function sides.describe_versions()
     local versions = {}
     for name, version in output_of("dpkg-query -W -f '${Package} ${Version}\\n' lua5.1 lua-socket "
-        .. "lua-sec lua-luv libslirp0 nginx libssl3"):gmatch("(%S+) (%S+)") do
+        .. "lua-sec lua-luv libslirp0 libssl3"):gmatch("(%S+) (%S+)") do
         versions[name] = version
     end
     versions.socketcore = first_match(output_of("git -C " .. quoted(here)

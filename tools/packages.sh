@@ -15,9 +15,9 @@ packages_for()
     lua53) echo lua5.3 liblua5.3-dev ;;
     lua54) echo lua5.4 liblua5.4-dev ;;
     demo) echo nginx mosquitto openssl ;;
-    bench) echo lua-socket lua-sec lua-luv lua-dkjson nginx libnginx-mod-stream openssl ;;
+    bench) echo lua-socket lua-sec lua-luv lua-dkjson libssl-dev openssl ;;
     instructions) echo valgrind libcmocka-dev ;;
-    lint) echo clang-format clang-tidy cppcheck lua-check shellcheck ;;
+    lint) echo clang-format clang-tidy cppcheck lua-check shellcheck libssl-dev ;;
     esac
 }
 
