@@ -21,11 +21,12 @@ text { font: 12px system-ui, sans-serif; fill: #24292f; }
 .grid { stroke: #d0d7de; } .one { stroke: #24292f; stroke-width: 1.5; }
 .yes { fill: #2da44e; } .no { fill: #d1603d; }
 .mark { stroke: #24292f; stroke-width: 2; }
+.spread { stroke: #57606a; }
 .moon { fill: none; stroke: #24292f; stroke-width: 1.5; }
 .ground { fill: #ffffff; }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3; } .small { fill: #9da7b3; } .grid { stroke: #30363d; }
-.one, .mark, .moon { stroke: #e6edf3; } .ground { fill: #0d1117; }
+.one, .mark, .moon { stroke: #e6edf3; } .spread { stroke: #9da7b3; } .ground { fill: #0d1117; }
 .yes { fill: #3fb950; } .no { fill: #e5734a; }
 }
 </style>
@@ -70,6 +71,8 @@ local function bar(row)
         string.format('<rect x="%.1f" y="%d" width="%.1f" height="%d" class="%s"/>\n',
             math.min(one, x), y + 4, math.max(math.abs(x - one), 1), ROW - 8,
             row.reached and "yes" or "no"),
+        string.format('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" class="spread"/>\n',
+            x_of(row.worst), y + ROW / 2, x_of(row.best), y + ROW / 2),
         string.format('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" class="mark"/>\n',
             x_of(row.at_least), y + 2, x_of(row.at_least), y + ROW - 2),
         string.format('<circle cx="%.1f" cy="%.1f" r="4" class="moon"/>\n', moon, y + ROW / 2),
@@ -82,13 +85,14 @@ local function rows_of(result)
     local rows = {}
     for _, item in ipairs(report.targets(result.figures)) do
         local entry, target = item.entry, item.target
-        if target.beside or target.figure then
+        if report.beside(target) then
             local function better(ratio)
                 return entry.less and 1 / ratio or ratio
             end
             rows[#rows + 1] = {
                 title = entry.title, beside = report.beside(target),
-                ratio = better(target.median), at_least = better(target.at_least),
+                ratio = better(target.median), worst = better(target.min),
+                best = better(target.max), at_least = better(target.at_least),
                 moonshot = better(target.moonshot), reached = target.reached,
                 label = string.format("%.2f%s", target.median, entry.less and " (less)" or ""),
                 y = TOP + ROW * #rows,
@@ -109,8 +113,8 @@ function chart.svg(result)
         STYLE,
         string.format('<rect width="%d" height="%d" class="ground"/>\n', WIDTH, height),
         text(12, 24, "title", "socketcore beside ..."),
-        text(12, 44, "small", "Ratio of medians measured alternately; longer to the right is "
-            .. "better. Line: target. Circle: moonshot. Green: target reached."),
+        text(12, 44, "small", "Median of the rounds' ratios, lowest to highest as a thin line; to "
+            .. "the right is better. Upright line: target, green when reached. Circle: moonshot."),
         scale(height),
     }
     for _, row in ipairs(rows) do

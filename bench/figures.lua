@@ -6,7 +6,7 @@
 -- `sides`, who has this figure, if not the whole group; `targets`.
 --
 -- A target: `beside` a side (a ratio of it), another `figure` (a ratio of what socketcore has
--- there), or neither (the value itself); `at_least` and `moonshot`.
+-- there; `label` says what that is), or neither (the value itself); `at_least` and `moonshot`.
 --
 -- SPDX-License-Identifier: MIT
 
@@ -70,7 +70,9 @@ local PLAIN = {
     { name = "event_4000", work = "event", arguments = "sockets=4000", unit = "us", less = true,
         title = "CPU time of a round trip on one of 10, 4,000 sockets open",
         sides = set("socketcore luv lwIP kernel"),
-        targets = { { figure = "event_10", at_least = 1.1, moonshot = 1.0 } } },
+        targets = {
+            { figure = "event_10", label = "10 sockets", at_least = 1.1, moonshot = 1.0 },
+        } },
     { name = "start", unit = "ms", less = true,
         title = "./dev run of a script to its first CONN_CNF", sides = set("socketcore LuaSocket"),
         targets = { { at_least = 20, moonshot = 5 } } },
@@ -114,7 +116,11 @@ figures.GROUPS = {
     { name = "tls", figures = TLS, sides = { "socketcore", "LuaSec", "mbedTLS" } },
 }
 
---- What --growth measures, as name of a figure and the sides beside us that can do it.
+--- What the columns of the sides are called.
+figures.HEADINGS = { lwIP = "lwIP in C", kernel = "kernel in C", mbedTLS = "mbedTLS in C" }
+
+--- What --growth measures: a figure, the side beside us that has it, where it ends, its title
+-- there.
 figures.SOCKETS = { 1, 10, 100, 1000 }
 figures.BY_SOCKETS = {
     { "send", "luv" }, { "send8", "luv" }, { "receive", "luv" }, { "round_trip", "luv" },
@@ -126,9 +132,13 @@ figures.BY_SOCKETS = {
 }
 figures.SIZES = { 64, 1024, 11200, 65536, 1048576 }
 figures.BY_SIZE = {
-    { "send", "LuaSocket" }, { "send8", "LuaSocket" }, { "receive", "LuaSocket" },
-    { "round_trip", "LuaSocket" }, { "datagram", "LuaSocket", largest = 11200 },
-    { "tls_send8", "LuaSec" }, { "tls_receive", "LuaSec" },
+    { "send", "LuaSocket", title = "send, each waits for SEND_CNF" },
+    { "send8", "LuaSocket", title = "send, 8 under way" },
+    { "receive", "LuaSocket", title = "receive in pieces of that size" },
+    { "round_trip", "LuaSocket", title = "round trips" },
+    { "datagram", "LuaSocket", largest = 11200, title = "UDP echoes" },
+    { "tls_send8", "LuaSec", title = "TLS, AES-GCM: send, 8 under way" },
+    { "tls_receive", "LuaSec", title = "TLS, AES-GCM: receive in pieces of that size" },
 }
 
 --- By each name that --only takes: the list of figures that it stands for.

@@ -6,10 +6,10 @@ local dkjson = require "dkjson"
 
 local json = {}
 
--- dkjson writes 14 digits.
+-- dkjson writes 14 digits. Whole numbers stay as they are.
 local function with_fewer_digits(value)
     if type(value) == "number" then
-        return tonumber(string.format("%.5g", value))
+        return value % 1 == 0 and value or tonumber(string.format("%.5g", value))
     elseif type(value) ~= "table" then
         return value
     end

@@ -32,7 +32,7 @@ what client, kernel and server work. A ratio is the median of each round's ratio
 ]]
 
 local ROUNDS, QUICK_ROUNDS, GROWTH_ROUNDS = 7, 3, 3
-local SECONDS, QUICK_SECONDS, GROWTH_SECONDS = 0.4, 0.06, 0.15
+local SECONDS, QUICK_SECONDS, GROWTH_SECONDS = 0.4, 0.06, 0.25
 
 local function number_in(word, text, least, most, is_whole)
     local number = tonumber(text)

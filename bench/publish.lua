@@ -39,21 +39,20 @@ end
 local function target_cell(entry)
     local parts = {}
     for i, target in ipairs(entry.targets) do
-        local beside = target.beside and target.beside .. " "
-            or target.figure and "10 sockets " or ""
-        parts[i] = string.format("%s%s %g: %s%s", beside, entry.less and "at most" or "at least",
-            target.at_least, target.reached and "yes" or "**no**",
-            (target.beside or not target.figure) and ""
-                or string.format(" (%s)", readable(target.median)))
+        local beside = report.beside(target)
+        parts[i] = string.format("%s%s %g: %s%s", beside and beside .. " " or "",
+            entry.less and "at most" or "at least", target.at_least,
+            target.reached and "yes" or "**no**",
+            target.label and string.format(" (%s)", readable(target.median)) or "")
     end
-    return #parts > 0 and table.concat(parts, "; ") or ""
+    return table.concat(parts, "; ")
 end
 
 local function figures_table(result, group)
     local others = report.others(group.name)
     local header = { "", "", "socketcore" }
     for _, name in ipairs(others) do
-        header[#header + 1] = name
+        header[#header + 1] = figures.HEADINGS[name] or name
     end
     header[#header + 1] = "target reached"
     local lines = { row(header), rule(#header) }
@@ -101,9 +100,11 @@ function publish.markdown(result)
     end
     parts[#parts + 1] = report.verdict(result.figures) .. "\n"
     if result.growth then
-        parts[#parts + 1] = "How cost grows, in all sockets together:\n"
+        parts[#parts + 1] = "<details><summary>How cost grows with sockets and sizes (all sockets "
+            .. "together)</summary>\n"
         parts[#parts + 1] = growth_table("sockets at once", result.growth.sockets)
         parts[#parts + 1] = growth_table("bytes of a send, read or datagram", result.growth.bytes)
+        parts[#parts + 1] = "</details>\n"
     end
     return table.concat(parts, "\n")
 end

@@ -50,8 +50,8 @@ local function growth_rows(rows, numbers, values)
                 -- JSON has no holes.
                 medians[i] = lists and summary.of(lists.values).median or "-"
             end
-            result[#result + 1] = { figure = row[1], title = figure.title, unit = figure.unit,
-                side = side, medians = medians }
+            result[#result + 1] = { figure = row[1], title = row.title or figure.title,
+                unit = figure.unit, side = side, medians = medians }
         end
     end
     return { numbers = numbers, rows = result }
@@ -75,25 +75,30 @@ function report.targets(entries)
     return list
 end
 
---- What a target stands beside, in words.
+--- What a target stands beside, in words; nil when it is the value itself.
 function report.beside(target)
-    return target.beside or target.figure and "10 sockets" or "-"
+    return target.beside or target.label
+end
+
+-- What was not reached: figure, what it stands beside, what it is and should be.
+local function miss(entry, target)
+    local beside = report.beside(target)
+    return string.format("%s %s(%s%s, not %s)", entry.name,
+        beside and "beside " .. beside .. " " or "", readable(target.median),
+        beside and "" or " " .. entry.unit, readable(target.at_least))
 end
 
 --- How many targets were reached, as one line, and whether all were.
 function report.verdict(entries)
-    local missed, count = {}, 0
-    for _, item in ipairs(report.targets(entries)) do
-        local target = item.target
-        count = count + 1
-        if not target.reached then
-            missed[#missed + 1] = string.format("%s %s%s (%s, not %s)", item.entry.name,
-                target.at_least and (target.beside or target.figure) and "beside " or "",
-                (target.beside or target.figure) and report.beside(target) or "itself",
-                readable(target.median), readable(target.at_least))
+    local missed = {}
+    local targets = report.targets(entries)
+    for _, item in ipairs(targets) do
+        if not item.target.reached then
+            missed[#missed + 1] = miss(item.entry, item.target)
         end
     end
-    local line = string.format("%d of %d \"at least\" targets reached", count - #missed, count)
+    local line = string.format("%d of %d \"at least\" targets reached", #targets - #missed,
+        #targets)
     if #missed > 0 then
         line = line .. "; not: " .. table.concat(missed, ", ")
     end
@@ -157,12 +162,33 @@ local function values_table(entries, group_name)
     return report.aligned(rows)
 end
 
+-- What a unit of work costs the client's process: less noisy than time on a machine that is in use.
+local function cpu_table(entries, group_name)
+    local others = report.others(group_name)
+    local header = { "us of CPU time for one of them", figures.OURS }
+    for _, name in ipairs(others) do
+        header[#header + 1] = name
+    end
+    local rows = { header }
+    for _, entry in ipairs(entries) do
+        local row = { entry.title }
+        for i = 2, #header do
+            local side = entry.sides[header[i]]
+            row[i] = side and side.cpu and readable(side.cpu) or "-"
+        end
+        if row[2] ~= "-" then
+            rows[#rows + 1] = row
+        end
+    end
+    return #rows > 1 and report.aligned(rows) or ""
+end
+
 local function targets_table(entries)
     local rows = { { "targets", "beside", "is", "", "at least", "", "moonshot", "" } }
     for _, item in ipairs(report.targets(entries)) do
         local target = item.target
         rows[#rows + 1] = { item.entry.title .. (item.entry.less and " (less)" or ""),
-            report.beside(target), readable(target.median),
+            report.beside(target) or "-", readable(target.median),
             string.format("(%s .. %s)", readable(target.min), readable(target.max)),
             readable(target.at_least), target.reached and "yes" or "NO",
             readable(target.moonshot), target.moonshot_reached and "yes" or "no" }
@@ -214,6 +240,7 @@ function report.text(result)
         end
         if #entries > 0 then
             parts[#parts + 1] = values_table(entries, group.name)
+            parts[#parts + 1] = cpu_table(entries, group.name)
         end
     end
     parts[#parts + 1] = targets_table(result.figures)

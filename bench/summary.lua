@@ -63,7 +63,7 @@ local function judged(target, figure, values)
         return nil
     end
     return {
-        beside = target.beside, figure = target.figure,
+        beside = target.beside, label = target.label,
         at_least = target.at_least, moonshot = target.moonshot,
         median = result.median, min = result.min, max = result.max,
         reached = summary.reaches(result.median, target.at_least, figure.less),

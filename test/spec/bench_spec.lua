@@ -87,6 +87,9 @@ describe("the bench", function()
             .. '(1.20, not 1.30).', line)
         assert.is_false(is_reached)
         local entries = fixture().figures
+        entries[3].targets[1].reached = false
+        assert.is_truthy(report.verdict(entries):find(", start (15.0 ms, not 20.0).", 1, true))
+        entries = fixture().figures
         table.remove(entries, 1)
         assert.same({ '2 of 2 "at least" targets reached.', true }, { report.verdict(entries) })
     end)
@@ -98,10 +101,11 @@ describe("the bench", function()
     end)
 
     it("writes JSON that reads back as the same, sorted and with lists on one line", function()
-        local text = json.encode({ b = { 1, 2.5, 1e-9 }, a = { x = "\"\n", y = true }, c = 1 / 3 })
-        assert.same({ b = { 1, 2.5, 1e-9 }, a = { x = "\"\n", y = true }, c = 0.33333 },
+        local numbers = { 1, 2.5, 1e-9, 1048576 }
+        local text = json.encode({ b = numbers, a = { x = "\"\n", y = true }, c = 1 / 3 })
+        assert.same({ b = numbers, a = { x = "\"\n", y = true }, c = 0.33333 },
             json.decode(text))
-        assert.matches("%[1,2%.5,1e%-0?9%]", text)
+        assert.matches("%[1,2%.5,1e%-0?9,1048576%]", text)
         assert.is_true(text:find('"a"', 1, true) < text:find('"b"', 1, true))
         assert.has_error(function() json.decode("{") end)
     end)
