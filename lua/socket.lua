@@ -26,9 +26,11 @@ local link = require "link"
 local socket = {}
 
 local sock_recv, sock_send = socketcore.sock_recv, socketcore.sock_send
-local running, yield = coroutine.running, coroutine.yield
+local running, yield, resume = coroutine.running, coroutine.yield, coroutine.resume
+local tick = rtos.tick
 
 local TCP, UDP, SSL = 0, 1, 2
+local TICKS_PER_MS = 16384 / 1000
 local DEFAULT_TIMEOUT = 120 -- s
 local STREAM_PIECE = 11200 -- bytes in one sock_send
 local DATAGRAM_PIECE = 1472
@@ -51,20 +53,57 @@ client.__index = client
 local function wake(self, outcome, value)
     self.awaits = nil
     self.outcome, self.value, self.second = outcome, value, nil
-    coroutine.resume(self.co)
+    resume(self.co)
 end
 
-local function time_out(self)
+-- Time-outs. Nearly all waits end long before theirs, so a timer is left running for the waits that
+-- follow: one is started only when there is none or it would come too late. A wait's `limit` and
+-- `timer_at`, when the timer comes, are in ticks.
+
+local time_out
+
+local function start_timer(self, ms, limit)
+    self.timer = sys.timerStart(time_out, ms, self)
+    self.timer_at = limit
+end
+
+local function stop_timer(self)
+    if self.timer then
+        sys.timerStop(self.timer)
+        self.timer = nil
+    end
+end
+
+local function set_limit(self, ms)
+    local limit = tick() + ms * TICKS_PER_MS
+    self.limit, self.limit_ms = limit, ms
+    if not self.timer or self.timer_at > limit then
+        start_timer(self, ms, limit)
+    end
+end
+
+function time_out(self)
     self.timer = nil
-    wake(self, "timeout")
+    local limit = self.limit
+    if not limit then
+        return -- nothing waits
+    end
+    local left = (limit - tick()) / TICKS_PER_MS
+    if self.timer_at == limit or left <= 0 then
+        wake(self, "timeout")
+    elseif left <= self.limit_ms then
+        start_timer(self, math.ceil(left), limit)
+    else -- the tick counter has wrapped
+        set_limit(self, self.limit_ms)
+    end
 end
 
 -- Suspends the task until `wake`. Should somebody else resume it, that has no effect, except on a
 -- wait that scripts are used to end so: then "resumed" and what they passed is returned.
-local function await(self, what, timeout_ms)
+local function await(self, what, ms)
     self.awaits = what
-    if timeout_ms then
-        self.timer = sys.timerStart(time_out, timeout_ms, self)
+    if ms then
+        set_limit(self, ms)
     end
     repeat
         local first, second = yield()
@@ -73,10 +112,7 @@ local function await(self, what, timeout_ms)
             self.outcome, self.value, self.second = "resumed", first, second
         end
     until not self.awaits
-    if self.timer then
-        sys.timerStop(self.timer)
-        self.timer = nil
-    end
+    self.limit = nil
     return self.outcome, self.value, self.second
 end
 
@@ -135,6 +171,7 @@ local function release(self)
     end
     clients[id] = nil
     self.id = nil
+    stop_timer(self)
     set_connected(self, false)
     clear_inbox(self)
 end

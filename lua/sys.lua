@@ -14,6 +14,7 @@ local log = require "log"
 
 local sys = {}
 
+local tonumber, type, xpcall = tonumber, type, xpcall
 local unpack = rawget(_G, "unpack") or rawget(table, "unpack")
 local running, status, yield = coroutine.running, coroutine.status, coroutine.yield
 local plain_resume = coroutine.resume
@@ -36,7 +37,7 @@ local function log_error(message)
 end
 
 -- call(fn, ...): xpcall with the traceback in the log. Lua 5.1's xpcall passes no arguments; there
--- one argument, as every message handler has, goes through a variable instead of a closure.
+-- one argument, as most subscribers have, goes through a variable instead of a closure.
 local call
 if select(2, xpcall(function(...) return select("#", ...) end, log_error, 1)) == 1 then
     function call(fn, ...)
@@ -68,25 +69,22 @@ end
 
 local tasks = setmetatable({}, { __mode = "k" })
 
+-- Logs a task's error. One that could not be resumed has none: it ended before, and has no stack
+-- any more, or it is not suspended.
 local function report(co, ok, ...)
-    if not ok then
+    if not ok and tasks[co] and status(co) == "dead" and debug.getinfo(co, 0, "l") then
+        tasks[co] = nil
         log.error("sys", "task ended by an error:", debug.traceback(co, tostring((...))))
     end
     return ok, ...
 end
 
+-- Scripts resume tasks themselves, also from timers, and do not look at what coroutine.resume
+-- returns: the error of a task is logged whoever resumed it.
 local function resume(co, ...)
     return report(co, plain_resume(co, ...))
 end
-
--- Scripts resume tasks themselves, also from timers, and do not look at what coroutine.resume
--- returns: the error of a task is logged whoever resumed it.
-function coroutine.resume(co, ...) -- luacheck: ignore 122
-    if tasks[co] and status(co) == "suspended" then
-        return report(co, plain_resume(co, ...))
-    end
-    return plain_resume(co, ...)
-end
+coroutine.resume = resume -- luacheck: ignore 122
 
 local function current_task(name)
     local co, is_main = running()
@@ -254,6 +252,9 @@ local function beat(timer)
     start_rtos_timer(timer.id, math.max(1, floor((due - now) / TICKS_PER_MS + 0.5)))
 end
 
+-- True while a handler or a timer's function runs: its error ends that call only.
+local is_calling = false
+
 -- False when the id is not ours.
 local function fire(id)
     local entry = timers[id]
@@ -277,7 +278,9 @@ local function fire(id)
         timers[id] = nil
         unlink_timer(entry)
     end
-    call(entry.fn, unpack(entry, 1, entry.n))
+    is_calling = true
+    entry.fn(unpack(entry, 1, entry.n))
+    is_calling = false
     return true
 end
 
@@ -570,20 +573,21 @@ function rtos.on(id, fn)
     handlers[id] = fn
 end
 
-local function dispatch(message, ...)
-    if type(message) == "table" then
-        local handler = handlers[message.id]
-        if handler then
-            call(handler, message)
-        end
-        return
+local function call_handler(handler, ...)
+    if handler then
+        is_calling = true
+        handler(...)
+        is_calling = false
     end
+end
+
+local function dispatch(message, ...)
     if message == rtos.MSG_TIMER and fire(...) then
         return
-    end
-    local handler = handlers[message]
-    if handler then
-        call(handler, ...)
+    elseif tonumber(message) then -- cheaper than type(), which makes a string
+        call_handler(handlers[message], ...)
+    else
+        call_handler(handlers[message.id], message)
     end
 end
 
@@ -605,12 +609,11 @@ function sys.restart(why)
     rtos.restart()
 end
 
---- Runs everything: delivers what was published, then takes the next message, for ever.
--- Returns only where `rtos.idle` exists (on the host) and says that no timer is armed, no message
--- queued and no socket open: nothing could ever wake a task then.
-function sys.run()
+local function loop()
     while true do
-        deliver_round()
+        if head <= tail then
+            deliver_round()
+        end
         if head <= tail then
             -- Messages that publish messages do not keep timers and sockets waiting.
             dispatch(rtos.receive(0))
@@ -619,6 +622,32 @@ function sys.run()
         else
             dispatch(rtos.receive(rtos.INF_TIMEOUT))
         end
+    end
+end
+
+local function log_call(message)
+    if is_calling then
+        log.error("sys", debug.traceback(tostring(message), 2))
+    end
+    return message
+end
+
+--- Runs everything: delivers what was published, then takes the next message, for ever.
+-- Returns only where `rtos.idle` exists (on the host) and says that no timer is armed, no message
+-- queued and no socket open: nothing could ever wake a task then.
+function sys.run()
+    local was_calling = is_calling
+    is_calling = false
+    -- One protected call for as many messages as go well.
+    while true do
+        local ok, message = xpcall(loop, log_call)
+        if ok then
+            is_calling = was_calling
+            return
+        elseif not is_calling then
+            error(message, 0) -- of rtos.receive, as when it was interrupted
+        end
+        is_calling = false
     end
 end
 

@@ -94,6 +94,25 @@ describe("sys.run", function()
         assert.is_true(core:logged("in_the_handler"))
     end)
 
+    it("goes on after a handler that fails having run everything itself", function()
+        local got = {}
+        rtos.on(rtos.MSG_UART_RXDATA, function(n)
+            got[#got + 1] = n
+            if n == 1 then
+                sys.run()
+                error("after its own run")
+            end
+        end)
+        for n = 1, 3 do
+            core:post(rtos.MSG_UART_RXDATA, n)
+        end
+        sys.run()
+        core:post(rtos.MSG_UART_RXDATA, 4)
+        sys.run()
+        assert.same({ 1, 2, 3, 4 }, got)
+        assert.is_true(core:logged("after its own run"))
+    end)
+
     it("says what is wrong when a handler waits", function()
         rtos.on(rtos.MSG_UART_RXDATA, function() sys.wait(1) end)
         core:post(rtos.MSG_UART_RXDATA)

@@ -38,9 +38,73 @@ describe("recv", function()
 
     it("returns false, timeout when the time ran out", function()
         connected(function(client)
+            for timeout = 250, 230, -1 do
+                local before = core.now
+                assert.same({ false, "timeout" }, { client:recv(timeout) })
+                assert.equal(timeout, core.now - before)
+            end
+        end)
+    end)
+
+    -- Waits with data in time or too late, one after the other; each must end when it should,
+    -- whatever the ones before it have left behind.
+    it("keeps the time-out of each wait, never early, whatever the waits before it", function()
+        connected(function(client, s)
+            local function wait(timeout, arrives)
+                local before = core.now
+                if arrives then
+                    core:at(arrives, function() core:arrive(s, "data") end)
+                end
+                local got, what = client:recv(timeout)
+                if arrives then
+                    assert.same({ true, "data", arrives }, { got, what, core.now - before })
+                else
+                    assert.same({ false, "timeout" }, { got, what })
+                    local late = core.now - before - timeout
+                    assert(late >= 0 and late <= 1, ("%d ms late after %d"):format(late, timeout))
+                end
+            end
+            wait(100, 50) -- leaves a timer that is due in 50
+            wait(100)
+            wait(100)
+            wait(1000, 10)
+            wait(20) -- a shorter one
+            wait(300, 5)
+            wait(301, 290)
+            wait(7)
+            wait(60000, 1)
+            sys.wait(70000) -- what was left runs out while nothing waits
+            wait(250)
+            for ms = 1, 120 do
+                wait(ms * 3, ms)
+                wait(ms)
+            end
+        end)
+    end)
+
+    it("does not start a timer for each of many waits", function()
+        connected(function(client, s)
+            local before = core.started
+            for _ = 1, 200 do
+                core:at(10, function() core:arrive(s, "data") end)
+                assert.same({ true, "data" }, { client:recv(60000) })
+            end
+            assert.is_true(core.started - before <= 2)
+        end)
+    end)
+
+    it("ends late rather than never when the tick counter starts again meanwhile", function()
+        connected(function(client, s)
+            sys.wait(1000)
+            core:at(50, function() core:arrive(s, "data") end)
+            assert.same({ true, "data" }, { client:recv(100) })
             local before = core.now
-            assert.same({ false, "timeout" }, { client:recv(250) })
-            assert.equal(250, core.now - before)
+            core:at(20, function() core.offset = -core.rtos.tick() end)
+            assert.same({ false, "timeout" }, { client:recv(200) })
+            assert.is_true(core.now - before >= 200 and core.now - before <= 400)
+            before = core.now
+            assert.same({ false, "timeout" }, { client:recv(100) })
+            assert.equal(100, core.now - before)
         end)
     end)
 

@@ -160,6 +160,27 @@ describe("a task", function()
         sys.run()
     end)
 
+    it("is logged only when it fails, and once, however often it is resumed", function()
+        local well = sys.taskInit(function() end)
+        local itself
+        itself = sys.taskInit(function()
+            sys.wait(1)
+            assert.is_false((coroutine.resume(itself)))
+        end)
+        local badly = sys.taskInit(function()
+            sys.wait(1)
+            error("only once")
+        end)
+        sys.run()
+        local lines = #core.lines
+        assert.is_true(core:logged("only once"))
+        for _, co in ipairs({ well, itself, badly }) do
+            assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })
+        end
+        assert.equal(lines, #core.lines)
+        assert.is_false(core:logged("cannot resume"))
+    end)
+
     it("that fails is logged also when a script resumed it", function()
         local co = sys.taskInit(function()
             coroutine.yield()

@@ -22,7 +22,7 @@ local function new_rtos(core)
     }
 
     function rtos.tick()
-        return math.floor(core.now * TICKS_PER_MS)
+        return math.floor(core.now * TICKS_PER_MS) + core.offset
     end
 
     function rtos.timer_start(id, ms)
@@ -336,7 +336,7 @@ end
 -- reason: sock_conn itself fails.
 function fake.install()
     local core = setmetatable({
-        now = 0, queue = {}, timers = {}, events = {}, started = 0, restarts = 0,
+        now = 0, offset = 0, queue = {}, timers = {}, events = {}, started = 0, restarts = 0,
         sockets = {}, servers = {}, calls = {}, closes = 0, bad_destroys = 0, config = {},
         lines = {}, before = {}, resume_before = coroutine.resume, print_before = print,
     }, methods)
