@@ -116,7 +116,8 @@ figures.GROUPS = {
     { name = "tls", figures = TLS, sides = { "socketcore", "LuaSec", "mbedTLS" } },
 }
 
---- What the columns of the sides are called.
+--- The sides that are limits rather than peers, and what their columns are called.
+figures.LIMITS = { "lwIP", "mbedTLS", "kernel" }
 figures.HEADINGS = { lwIP = "lwIP in C", kernel = "kernel in C", mbedTLS = "mbedTLS in C" }
 
 --- What --growth measures: a figure, the side beside us that has it, where it ends, its title

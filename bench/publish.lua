@@ -7,6 +7,7 @@ local chart = require "chart"
 local figures = require "figures"
 local json = require "json"
 local report = require "report"
+local summary = require "summary"
 
 local publish = {}
 
@@ -69,6 +70,32 @@ local function figures_table(result, group)
     return table.concat(lines)
 end
 
+-- Where the limits stand beside this peer, in words.
+local function limits_beside(peer, sides)
+    local parts = {}
+    for _, name in ipairs(figures.LIMITS) do
+        if sides[name] then
+            local ratio = summary.ratio(sides[name].values, sides[peer].values)
+            parts[#parts + 1] = figures.HEADINGS[name] .. " " .. readable(ratio.median)
+        end
+    end
+    return table.concat(parts, ", ")
+end
+
+-- Each target beside a peer that was missed, with the limits.
+local function limits_list(result)
+    local lines = {}
+    for _, item in ipairs(report.targets(result.figures)) do
+        local peer = item.target.beside
+        if peer and not item.target.reached and not figures.HEADINGS[peer] then
+            lines[#lines + 1] = string.format("- %s: %s of %s; the limits stand at: %s.\n",
+                item.entry.title, readable(item.target.median), peer,
+                limits_beside(peer, item.entry.sides))
+        end
+    end
+    return table.concat(lines)
+end
+
 local function growth_table(title, growth)
     local header = { title, "", "" }
     for i, number in ipairs(growth.numbers) do
@@ -99,6 +126,10 @@ function publish.markdown(result)
         parts[#parts + 1] = figures_table(result, group)
     end
     parts[#parts + 1] = report.verdict(result.figures) .. "\n"
+    local limits = limits_list(result)
+    if limits ~= "" then
+        parts[#parts + 1] = limits
+    end
     if result.growth then
         parts[#parts + 1] = "<details><summary>How cost grows with sockets and sizes (all sockets "
             .. "together)</summary>\n"

@@ -13,6 +13,7 @@ local VALUES = {
     send = {
         socketcore = { values = { 90, 300, 120 }, cpu = { 3, 1, 2 }, server = { 0.25, 0.5, 0.75 } },
         LuaSocket = { values = { 100, 200, 50 } },
+        lwIP = { values = { 100, 100, 100 } },
     },
     idle = {
         socketcore = { values = { 9, 10, 8 } },
@@ -26,7 +27,7 @@ local PARTS = {
         group = { name = "plain" },
         figures = {
             { name = "send", title = "send <all>", unit = "MB/s",
-                measured_on = { "socketcore", "LuaSocket", "luv" },
+                measured_on = { "socketcore", "LuaSocket", "luv", "lwIP" },
                 targets = { { beside = "LuaSocket", at_least = 1.6, moonshot = 2 },
                     { beside = "luv", at_least = 1, moonshot = 2 } } },
             { name = "idle", title = "idle", unit = "KB", less = true,
@@ -138,10 +139,14 @@ describe("the bench", function()
 
     it("makes the README's part from the report alone", function()
         local text = publish.markdown(json.decode(json.encode(fixture())))
-        assert.is_truthy(text:find("| send <all> | MB/s | 120 (90.0 .. 300) | 100 (1.50) | - |",
-            1, true))
+        assert.is_truthy(text:find("| send <all> | MB/s | 120 (90.0 .. 300) "
+            .. "| 100 (1.50) | - | 100 (1.20) | - |", 1, true))
         assert.is_truthy(text:find("LuaSocket at least 1.6: **no**", 1, true))
         assert.is_truthy(text:find("at most 20: yes", 1, true))
+        -- Of the missed target alone.
+        assert.is_truthy(text:find("- send <all>: 1.50 of LuaSocket; the limits stand at: "
+            .. "lwIP in C 1.00.\n", 1, true))
+        assert.is_nil(text:find("- idle", 1, true))
         assert.is_truthy(text:find("2 of 3 \"at least\" targets reached", 1, true))
         assert.is_truthy(text:find("bench/chart.svg", 1, true))
     end)
