@@ -7,6 +7,7 @@
 #include "tls_credentials.h"
 
 #include "socketcore_port.h"
+#include "tls_sessions.h"
 
 #include "lwip/ip_addr.h"
 #include "lwip/mem.h"
@@ -19,6 +20,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* So many that no socket uses are kept for the next connection. */
+#ifndef SC_TLS_CREDENTIALS_KEPT
+#define SC_TLS_CREDENTIALS_KEPT 0
+#endif
 #define REASON_MAX 160
 
 static char reason_text[REASON_MAX];
@@ -55,7 +60,7 @@ enum sc_error sc_tls_start(void)
     }
 }
 
-void sc_tls_stop(void)
+static void stop_crypto(void)
 {
     mbedtls_psa_crypto_free();
 }
@@ -65,10 +70,97 @@ enum sc_error sc_tls_start(void)
     return SC_OK;
 }
 
-void sc_tls_stop(void)
+static void stop_crypto(void)
 {
 }
 #endif
+
+/* ---- those that were read ---- */
+
+/* Most recently used first. Under the mutex. */
+static struct sc_tls_credentials *known;
+static sys_mutex_t mutex;
+static bool has_mutex;
+
+static bool lock(void)
+{
+    /* The first call is made by the script thread, when the first TLS socket is opened. */
+    if (!has_mutex)
+        has_mutex = sys_mutex_new(&mutex) == ERR_OK;
+    if (has_mutex)
+        sys_mutex_lock(&mutex);
+    return has_mutex;
+}
+
+static void unlock(void)
+{
+    sys_mutex_unlock(&mutex);
+}
+
+static void forget(struct sc_tls_credentials *c)
+{
+    mbedtls_ssl_config_free(&c->config);
+    mbedtls_x509_crt_free(&c->ca);
+    mbedtls_x509_crt_free(&c->client_cert);
+    mbedtls_pk_free(&c->client_key);
+    if (c->name)
+        mem_free(c->name);
+    if (c->alpn_text)
+        mem_free(c->alpn_text);
+    mem_free(c);
+}
+
+static struct sc_tls_credentials *unlink_credentials(struct sc_tls_credentials *c)
+{
+    struct sc_tls_credentials **link = &known;
+
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    return c;
+}
+
+static size_t count_unused(void)
+{
+    size_t count = 0;
+
+    for (const struct sc_tls_credentials *c = known; c; c = c->next)
+        count += c->users == 0;
+    return count;
+}
+
+/* The least recently used one; there is one. */
+static struct sc_tls_credentials *last_unused(void)
+{
+    struct sc_tls_credentials *last = NULL;
+
+    for (struct sc_tls_credentials *c = known; c; c = c->next)
+        if (c->users == 0)
+            last = c;
+    return last;
+}
+
+static void push(struct sc_tls_credentials *c)
+{
+    c->next = known;
+    known = c;
+}
+
+/* One more user of what was read from the same, or NULL. */
+static struct sc_tls_credentials *share(const unsigned char *key)
+{
+    if (!lock())
+        return NULL;
+    struct sc_tls_credentials *found = known;
+    while (found && memcmp(found->key, key, SC_FINGERPRINT_SIZE) != 0)
+        found = found->next;
+    if (found) {
+        found->users++;
+        push(unlink_credentials(found));
+    }
+    unlock();
+    return found;
+}
 
 /* ---- one part at a time ---- */
 
@@ -286,6 +378,36 @@ static void hash_bytes(mbedtls_sha256_context *hash, const void *data, size_t le
     mbedtls_sha256_update(hash, data ? data : "", length);
 }
 
+/* All that credentials are read from, and nothing else. */
+static void take_key(const struct sc_open_args *args, const struct sc_cert *cert,
+                     const struct sc_bytes *ca, unsigned char *key)
+{
+    size_t record_max = sc_get_config()->tls_record_max;
+    unsigned char rest[] = { (unsigned char)args->insist,      (unsigned char)cert->no_resume,
+                             (unsigned char)(args->port >> 8), (unsigned char)args->port,
+                             (unsigned char)(record_max >> 8), (unsigned char)record_max };
+    const struct sc_bytes parts[] = {
+        cert->ca_cert,         *ca,       cert->client_cert,  cert->client_key,
+        cert->client_password, cert->psk, cert->psk_identity, cert->pin,
+    };
+    mbedtls_sha256_context hash;
+
+    mbedtls_sha256_init(&hash);
+    mbedtls_sha256_starts(&hash, 0);
+    hash_bytes(&hash, args->host, strlen(args->host));
+    hash_bytes(&hash, rest, sizeof(rest));
+    hash_bytes(&hash, cert->host_name, cert->host_name ? strlen(cert->host_name) + 1 : 0);
+    for (size_t i = 0; i < LWIP_ARRAYSIZE(parts); i++) {
+        unsigned char has_part = is_present(&parts[i]);
+        hash_bytes(&hash, &has_part, 1);
+        hash_bytes(&hash, parts[i].data, parts[i].length);
+    }
+    for (size_t i = 0; i < cert->alpn_count; i++)
+        hash_bytes(&hash, cert->alpn[i], strlen(cert->alpn[i]));
+    mbedtls_sha256_finish(&hash, key);
+    mbedtls_sha256_free(&hash);
+}
+
 /* A session may be resumed only by a connection that would verify and prove the same. */
 static void take_fingerprint(struct sc_tls_credentials *c, const struct sc_open_args *args)
 {
@@ -311,21 +433,17 @@ static void take_fingerprint(struct sc_tls_credentials *c, const struct sc_open_
     mbedtls_sha256_free(&hash);
 }
 
-static enum sc_error read_ca(struct sc_tls_credentials *c, const struct sc_cert *cert,
-                             const char **reason)
+/* The CA's bytes, or the platform's bundle of them. */
+static enum sc_error find_ca(const struct sc_cert *cert, struct sc_bytes *ca, const char **reason)
 {
-    if (!is_present(&cert->ca_cert))
+    *ca = cert->ca_cert;
+    if (cert->ca_cert.length != 6 || memcmp(cert->ca_cert.data, "system", 6) != 0)
         return SC_OK;
-    c->has_ca = true;
-    if (cert->ca_cert.length == 6 && memcmp(cert->ca_cert.data, "system", 6) == 0) {
-        struct sc_bytes bundle;
-        if (!sc_port_ca_bundle(&bundle.data, &bundle.length))
-            return refuse(reason, SC_ERR_SSL_INIT,
-                          "tls: cert.caCert \"system\": this platform has no CA "
-                          "bundle (on Debian: package ca-certificates)");
-        return read_certs(&c->ca, &bundle, "caCert", reason);
-    }
-    return read_certs(&c->ca, &cert->ca_cert, "caCert", reason);
+    if (sc_port_ca_bundle(&ca->data, &ca->length))
+        return SC_OK;
+    return refuse(reason, SC_ERR_SSL_INIT,
+                  "tls: cert.caCert \"system\": this platform has no CA "
+                  "bundle (on Debian: package ca-certificates)");
 }
 
 /* The name must match when it is a DNS name, unless insist says otherwise; see CONTRACT, `insist`
@@ -342,14 +460,14 @@ static void decide_checks(struct sc_tls_credentials *c, enum sc_insist insist)
 }
 
 static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_open_args *args,
+                                const struct sc_cert *cert, const struct sc_bytes *ca,
                                 const char **reason)
 {
-    static const struct sc_cert none;
-    const struct sc_cert *cert = args->cert ? args->cert : &none;
     enum sc_error error = read_name(c, cert->host_name ? cert->host_name : args->host, reason);
 
-    if (error == SC_OK)
-        error = read_ca(c, cert, reason);
+    c->has_ca = is_present(ca);
+    if (error == SC_OK && c->has_ca)
+        error = read_certs(&c->ca, ca, "caCert", reason);
     if (error == SC_OK)
         error = read_client(c, cert, reason);
     if (error == SC_OK)
@@ -417,8 +535,9 @@ static bool set_defaults(mbedtls_ssl_config *config)
     return true;
 }
 
-enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
-                                      struct sc_tls_credentials **out, const char **reason)
+static enum sc_error read_new(const struct sc_open_args *args, const struct sc_cert *cert,
+                              const struct sc_bytes *ca, struct sc_tls_credentials **out,
+                              const char **reason)
 {
     struct sc_tls_credentials *c = mem_calloc(1, sizeof(*c));
 
@@ -429,27 +548,75 @@ enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
     mbedtls_x509_crt_init(&c->client_cert);
     mbedtls_pk_init(&c->client_key);
     enum sc_error error = set_defaults(&c->config)
-                              ? read_parts(c, args, reason)
+                              ? read_parts(c, args, cert, ca, reason)
                               : refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     if (error != SC_OK) {
-        sc_tls_free_credentials(c);
+        forget(c);
         return error;
     }
     *out = c;
     return SC_OK;
 }
 
+enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
+                                      struct sc_tls_credentials **out, const char **reason)
+{
+    static const struct sc_cert none;
+    const struct sc_cert *cert = args->cert ? args->cert : &none;
+    unsigned char key[SC_FINGERPRINT_SIZE];
+    struct sc_bytes ca;
+    enum sc_error error = find_ca(cert, &ca, reason);
+
+    if (error != SC_OK)
+        return error;
+    take_key(args, cert, &ca, key);
+    *out = share(key);
+    if (*out)
+        return SC_OK;
+    error = read_new(args, cert, &ca, out, reason);
+    if (error != SC_OK)
+        return error;
+    memcpy((*out)->key, key, sizeof(key));
+    (*out)->users = 1;
+    if (!lock()) {
+        forget(*out);
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    }
+    push(*out);
+    unlock();
+    return SC_OK;
+}
+
+/* One user less. Returns what nobody needs any more, or NULL. */
+static struct sc_tls_credentials *release(struct sc_tls_credentials *c, bool is_kept)
+{
+    if (--c->users)
+        return NULL;
+    if (!is_kept)
+        return unlink_credentials(c);
+    return count_unused() > SC_TLS_CREDENTIALS_KEPT ? unlink_credentials(last_unused()) : NULL;
+}
+
 void sc_tls_free_credentials(struct sc_tls_credentials *c)
 {
     if (!c)
         return;
-    mbedtls_ssl_config_free(&c->config);
-    mbedtls_x509_crt_free(&c->ca);
-    mbedtls_x509_crt_free(&c->client_cert);
-    mbedtls_pk_free(&c->client_key);
-    if (c->name)
-        mem_free(c->name);
-    if (c->alpn_text)
-        mem_free(c->alpn_text);
-    mem_free(c);
+    bool is_kept =
+        SC_TLS_CREDENTIALS_KEPT > 0 && c->may_resume && sc_tls_has_session(c->fingerprint);
+    /* There is a mutex: reading them made it. */
+    sys_mutex_lock(&mutex);
+    struct sc_tls_credentials *useless = release(c, is_kept);
+    unlock();
+    if (useless)
+        forget(useless);
+}
+
+void sc_tls_stop(void)
+{
+    while (known)
+        forget(unlink_credentials(known));
+    if (has_mutex)
+        sys_mutex_free(&mutex);
+    has_mutex = false;
+    stop_crypto();
 }

@@ -1,7 +1,8 @@
 /*
- * What a TLS connection is to prove and to check, read once when the socket is opened: certificates
- * and keys parsed, the names decided. Never changed afterwards, so the engine reads it without a
- * lock.
+ * What a TLS connection is to prove and to check, read when the socket is opened: certificates and
+ * keys parsed, the names decided. Never changed afterwards, so the engine reads it without a lock.
+ * Connections that were opened with the same share it, and so does the next one as long as there is
+ * a session that it can resume: then nothing is parsed again.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,6 +21,9 @@
 enum sc_name_check { SC_NAME_IGNORED, SC_NAME_CHECKED };
 
 struct sc_tls_credentials {
+    struct sc_tls_credentials *next;        /* the list's, as are the next two: under its mutex */
+    unsigned users;                         /* sockets; 0 for one that is kept */
+    unsigned char key[SC_FINGERPRINT_SIZE]; /* of all that it was read from */
     mbedtls_ssl_config config;
     mbedtls_x509_crt ca;
     mbedtls_x509_crt client_cert;
@@ -36,11 +40,12 @@ struct sc_tls_credentials {
     unsigned char fingerprint[SC_FINGERPRINT_SIZE]; /* of all the above, for the session cache */
 };
 
-/* Reads args->cert. SC_OK and *out, which the caller frees; else no credentials, and *reason is a
- * constant text or one that stays valid until the next call. Script thread. */
+/* Reads args->cert. SC_OK and *out, which the caller frees once; else no credentials, and *reason
+ * is a constant text or one that stays valid until the next call. Script thread. */
 enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
                                       struct sc_tls_credentials **out, const char **reason);
 
+/* NULL is none. Any thread. */
 void sc_tls_free_credentials(struct sc_tls_credentials *credentials);
 
 /* Random numbers for mbedTLS, from the platform. */

@@ -137,6 +137,18 @@ bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context 
     return is_offered;
 }
 
+bool sc_tls_has_session(const unsigned char *fingerprint)
+{
+    bool has_session = false;
+
+    if (!lock())
+        return false;
+    for (const struct session *s = sessions; s && !has_session; s = s->next)
+        has_session = memcmp(s->fingerprint, fingerprint, SC_FINGERPRINT_SIZE) == 0;
+    unlock();
+    return has_session;
+}
+
 void sc_tls_drop_session(const unsigned char *fingerprint)
 {
     if (!lock())

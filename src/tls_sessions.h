@@ -19,6 +19,9 @@ void sc_tls_keep_session(const unsigned char *fingerprint, const mbedtls_ssl_ses
 /* Gives `ssl` the session to resume. False when there is none. */
 bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context *ssl);
 
+/* Is there a session to resume? */
+bool sc_tls_has_session(const unsigned char *fingerprint);
+
 /* Forgets the session, which the server or the handshake did not accept. */
 void sc_tls_drop_session(const unsigned char *fingerprint);
 

@@ -175,3 +175,84 @@ describe("a cert table", function()
         assert.equal("plain", h.read(id, 5))
     end)
 end)
+
+-- What was read from a cert table is kept with the session that it can resume.
+describe("a cert table that was used before", function()
+    local server
+
+    setup(function()
+        tls.begin_file()
+        server = tls.openssl { cert = pki.server(), keep = true,
+            args = "-Verify 3 -verify_return_error -CAfile " .. pki.root().cert }
+    end)
+    before_each(h.begin)
+    after_each(tls.finish)
+    teardown(function()
+        h.note_memory() -- sessions are kept
+        tls.finish_file()
+    end)
+
+    local function cert_with(more)
+        local client = pki.client()
+        local cert = { caCert = pki.root().pem, hostName = "localhost", resume = true,
+            clientCert = client.pem, clientKey = client.key_pem }
+        for name, value in pairs(more or {}) do
+            cert[name] = value
+        end
+        return cert
+    end
+
+    -- Bytes that a socket takes before it is connected.
+    local function taken(cert)
+        local before = h.rtos.memory()
+        local id = h.sc.sock_conn(h.SSL, "127.0.0.1", server.port, cert)
+        local more = h.rtos.memory() - before
+        h.wait_for(id, h.CONN_CNF)
+        h.close(id)
+        return more
+    end
+
+    it("is not read again", function()
+        local first = taken(cert_with { alpn = { "one" } })
+        assert.is_true(first > 3000, first .. " bytes are no certificates and key")
+        tls.try(server, cert_with { alpn = { "one" } })
+        for _ = 1, 3 do
+            local more = taken(cert_with { alpn = { "one" } })
+            assert.is_true(more < 1000, more .. " bytes")
+        end
+        assert.is_true(taken(cert_with { alpn = { "two" } }) > 3000)
+    end)
+
+    it("is shared by the connections of a time", function()
+        local cert = cert_with { resume = false }
+        local first = h.sc.sock_conn(h.SSL, "192.0.2.1", 443, cert)
+        local before = h.rtos.memory()
+        local second = h.sc.sock_conn(h.SSL, "192.0.2.1", 443, cert)
+        assert.is_true(h.rtos.memory() - before < 1000, h.rtos.memory() - before)
+        h.close(first)
+        h.close(second)
+    end)
+
+    it("is read again with any part changed", function()
+        tls.try(server, cert_with())
+        local function refused(more, why)
+            local cert = cert_with(more)
+            local id, err, reason = h.raw.sock_conn(h.SSL, "127.0.0.1", server.port, cert)
+            assert.is_nil(id)
+            assert.equal(h.sc.ERR_SSL_EINIT, err)
+            assert.matches(why, reason)
+        end
+        refused({ clientKey = pki.read(pki.key "ec384") }, "does not belong")
+        refused({ clientCert = pki.client("rsa2048").pem }, "does not belong")
+        refused({ caCert = pki.root().pem .. BAD_PEM }, "caCert")
+        refused({ psk = "secret" }, "psk")
+        refused({ pin = "x" }, "pin")
+        local encrypted = pki.convert(pki.client().key,
+            "pkcs8 -topk8 -v2 aes256 -passout pass:secret")
+        tls.try(server, cert_with { clientKey = encrypted, clientPassword = "secret" })
+        refused({ clientKey = encrypted, clientPassword = "Secret" }, "does not fit")
+        refused({ clientKey = encrypted }, "clientPassword is missing")
+        assert.matches("not signed by a trusted CA",
+            tls.fail(server, cert_with { caCert = pki.other_root().pem }))
+    end)
+end)

@@ -132,4 +132,9 @@ void sc_lwip_free(void *memory);
 #define MBEDTLS_PSA_CRYPTO_C
 #define MBEDTLS_PSA_KEY_STORE_DYNAMIC
 
+/* ---- the core ---- */
+
+/* Reconnecting parses no certificate again, see tls_credentials.h. */
+#define SC_TLS_CREDENTIALS_KEPT 16
+
 #endif
