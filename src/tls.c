@@ -25,6 +25,9 @@
  */
 #define TCP_FAILED (-0x0050)
 
+/* A client's last records of a handshake fit, with any key and hash but the largest. */
+#define FLIGHT_MAX 160
+
 struct sc_tls_channel {
     struct sc_channel channel; /* first */
     struct sc_channel *tcp;
@@ -32,6 +35,8 @@ struct sc_tls_channel {
     mbedtls_ssl_context ssl;
     struct pbuf *input; /* received and not yet decrypted */
     u16_t input_offset;
+    unsigned char flight[FLIGHT_MAX]; /* records of the handshake, to go out together */
+    size_t flight_length;
     size_t owed;    /* bytes in the record that mbedTLS is sending, see write_some */
     bool is_set_up; /* `ssl` holds memory */
     bool is_open;   /* the handshake is done */
@@ -65,9 +70,8 @@ static enum sc_error fail(struct sc_tls_channel *t, enum sc_error error, const c
 
 /* ---- between mbedTLS and TCP ---- */
 
-static int bio_send(void *context, const unsigned char *data, size_t length)
+static int write_tcp(struct sc_tls_channel *t, const unsigned char *data, size_t length)
 {
-    struct sc_tls_channel *t = context;
     size_t taken = 0;
     enum sc_error error = t->tcp->ops->write(t->tcp, data, length, &taken);
 
@@ -78,9 +82,40 @@ static int bio_send(void *context, const unsigned char *data, size_t length)
     return error == SC_OK ? (int)taken : TCP_FAILED;
 }
 
+static int flush_flight(struct sc_tls_channel *t)
+{
+    while (t->flight_length) {
+        int ret = write_tcp(t, t->flight, t->flight_length);
+        if (ret < 0)
+            return ret;
+        t->flight_length -= (size_t)ret;
+        memmove(t->flight, t->flight + ret, t->flight_length);
+    }
+    return 0;
+}
+
+/* mbedTLS writes each record of a handshake by itself. Short ones are held until it wants to read
+ * or is done, so that a flight is one segment. */
+static int bio_send(void *context, const unsigned char *data, size_t length)
+{
+    struct sc_tls_channel *t = context;
+
+    if (!t->is_open && length <= FLIGHT_MAX - t->flight_length) {
+        memcpy(t->flight + t->flight_length, data, length);
+        t->flight_length += length;
+        return (int)length;
+    }
+    int ret = flush_flight(t);
+    return ret < 0 ? ret : write_tcp(t, data, length);
+}
+
 static int bio_recv(void *context, unsigned char *data, size_t length)
 {
     struct sc_tls_channel *t = context;
+    int ret = flush_flight(t);
+
+    if (ret < 0)
+        return ret;
 
     if (!t->input) {
         enum sc_error error = t->tcp->ops->read(t->tcp, &t->input);
@@ -316,6 +351,11 @@ static enum sc_error finish_handshake(struct sc_tls_channel *t)
 
     if (error != SC_OK)
         return error;
+    int ret = flush_flight(t);
+    if (ret == MBEDTLS_ERR_SSL_WANT_WRITE)
+        return SC_ERR_WOULDBLOCK;
+    if (ret < 0)
+        return explain(t, ret);
     t->is_open = true;
     /* A session of TLS 1.3 can be resumed only with a ticket, which comes later. */
     if (mbedtls_ssl_get_version_number(&t->ssl) == MBEDTLS_SSL_VERSION_TLS1_2)
@@ -327,6 +367,8 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
 {
     int state = t->ssl.MBEDTLS_PRIVATE(state);
 
+    if (mbedtls_ssl_is_handshake_over(&t->ssl))
+        return finish_handshake(t);
     if (state == MBEDTLS_SSL_SERVER_CERTIFICATE) {
         t->had_certificate = true;
         if (t->is_name_due && mbedtls_ssl_set_hostname(&t->ssl, t->credentials->name) != 0)
@@ -345,6 +387,7 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
         ret = 0;
     }
     if (ret != 0) {
+        flush_flight(t); /* an alert */
         enum sc_error error = explain(t, ret);
         if (!t->was_offered || error == SC_ERR_NOMEM)
             return error;
