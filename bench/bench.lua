@@ -44,6 +44,7 @@ local function measure(chosen)
         date = os.date("!%Y-%m-%dT%H:%M:%SZ"),
         machine = sides.describe_machine(),
         versions = sides.describe_versions(),
+        link = os.getenv("SOCKETCORE_LINK"), -- none: the default
         cpus = chosen.cpus,
         rounds = chosen.rounds,
         seconds = chosen.seconds,

@@ -166,7 +166,7 @@ int main(int argc, char **argv)
         { "send8", LIMIT_RATE, SEND_SIZE / 1e6, 0, do_send },
         { "receive", LIMIT_RATE, READ_SIZE / 1e6, 0, do_receive },
         { "round_trip", LIMIT_RATE, 1, 0, do_round_trip },
-        { "connect", LIMIT_RATE, 1, 3000, do_connect },
+        { "connect", LIMIT_RATE, 1, 8000, do_connect },
         { "datagram", LIMIT_RATE, 1, 0, do_datagram },
         { "idle", LIMIT_MEMORY, 1, 0, do_idle },
         { "event", LIMIT_CPU, 1, 0, do_event },

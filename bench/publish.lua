@@ -114,9 +114,10 @@ end
 
 local function where(result)
     local machine = result.machine
-    return string.format("%s, %d CPUs (%s), %s; %d rounds of %g s each; socketcore %s, %s.\n",
+    return string.format("%s, %d CPUs (%s), %s; %d rounds of %g s each; socketcore %s%s, %s.\n",
         machine.system, machine.cpus, machine.cpu, "kernel " .. machine.kernel, result.rounds,
-        result.seconds, result.versions.socketcore, result.date:sub(1, 10))
+        result.seconds, result.versions.socketcore, result.link and " with the link " .. result.link
+        or "", result.date:sub(1, 10))
 end
 
 --- What stands between the marks.

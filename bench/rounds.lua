@@ -28,21 +28,26 @@ local function keep(values, figure, side, result)
     end
 end
 
+-- With a server of its own: the ports of one side that wait in TIME_WAIT are not in the way of the
+-- next one's connects.
+local function measure(side, figure, group, plan)
+    local server = sides.start_server(group, plan.cpus.server)
+    local result = sides.measure(side, figure, server, plan.seconds, plan.cpus)
+    server.stop()
+    return result
+end
+
 -- One round of a part: a group and some of its figures, each with the sides that have it.
 local function run_round(part, round, plan, values)
-    -- A server of its own for each round: the ports that wait in TIME_WAIT do not add up.
-    local server = sides.start_server(part.group, plan.cpus.server)
     for number, figure in ipairs(part.figures) do
         say("round %d of %d: %s %d of %d, %s", round, plan.rounds, part.group.name, number,
             #part.figures, figure.title)
         local names = figure.measured_on
         for i = 1, #names do
             local side = names[round % 2 == 1 and i or #names + 1 - i]
-            keep(values, figure, side,
-                sides.measure(side, figure, server, plan.seconds, plan.cpus))
+            keep(values, figure, side, measure(side, figure, part.group, plan))
         end
     end
-    server.stop()
 end
 
 local function with_sides(figure, names)
