@@ -72,13 +72,17 @@ static uint32_t check_timer_id(lua_State *L, int argument)
 }
 
 /* Milliseconds, more than `above` and up to `most`; a fraction counts as a whole one. */
-static uint64_t check_ms(lua_State *L, int argument, lua_Number above, lua_Number most)
+static uint64_t whole_ms(lua_State *L, int argument, lua_Number value, lua_Number above,
+                         lua_Number most)
 {
-    lua_Number value = luaL_checknumber(L, argument);
-
     luaL_argcheck(L, value > above && value <= most, argument, "out of range");
     uint64_t whole = value > 0 ? (uint64_t)value : 0;
     return whole < value ? whole + 1 : whole;
+}
+
+static uint64_t check_ms(lua_State *L, int argument, lua_Number above, lua_Number most)
+{
+    return whole_ms(L, argument, luaL_checknumber(L, argument), above, most);
 }
 
 /* ---- messages ---- */
@@ -91,8 +95,9 @@ static int receive(lua_State *L)
                                  .is_interrupted = is_interrupted,
                                  .context = L };
 
-    if (luaL_checknumber(L, 1) != INF_TIMEOUT)
-        wait.timeout_us = check_ms(L, 1, -1, 1e15) * 1000;
+    lua_Number timeout_ms = luaL_checknumber(L, 1);
+    if (timeout_ms != INF_TIMEOUT)
+        wait.timeout_us = whole_ms(L, 1, timeout_ms, -1, 1e15) * 1000;
     for (;;) {
         int id;
         switch (sc_host_wait(&wait, &id)) {
