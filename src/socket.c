@@ -813,6 +813,8 @@ void sc_socket_run(struct sc_task *task, unsigned wake)
     state = s->state;
     is_closing = s->close_requested;
     SYS_ARCH_UNPROTECT(level);
+    if ((wake & SC_WAKE_NET) && s->channel && s->transport->refresh)
+        s->transport->refresh(s->channel);
     switch (state) {
     case SC_STATE_FREE:
     case SC_STATE_CLOSED:

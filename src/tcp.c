@@ -1,16 +1,19 @@
 /*
- * TCP on lwIP's netconn, without a blocking call. It knows neither the script nor TLS, which
- * stacks on it.
+ * TCP on lwIP's raw API, without a blocking call. It knows neither the script nor TLS, which stacks
+ * on it.
  *
- * Runs on the engine's thread, but for the netconn callback. The pcb behind the netconn belongs to
- * lwIP and is looked at under the core lock only.
+ * Runs on the engine's thread, but for lwIP's callbacks, which come with the core lock held from
+ * whichever thread lwIP is in. They leave news; `refresh` fetches it with one turn of the lock, and
+ * everything that asks goes by what was fetched.
+ *
+ * Not netconn: its mailbox loses a FIN when it is full (recv_tcp, api/api_msg.c), parks and drops
+ * segments, and costs a thread's way through it for each piece.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "error.h"
 #include "transport.h"
 
-#include "lwip/api.h"
 #include "lwip/mem.h"
 #include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
@@ -21,19 +24,36 @@
 
 /* So many released connections wait for their peer to close; then the oldest one is ended. */
 #define LINGERING_MAX 1024
+/* Slow timer's ticks of half a second between two looks for memory. */
+#define POLL_INTERVAL 1
 
 struct sc_tcp_channel {
     struct sc_channel channel; /* first */
-    struct netconn *conn;
-    tcpwnd_size_t window; /* receive window that the script asked for */
-    bool is_connecting;   /* until the callback has seen the connection come up */
-    bool has_fin;         /* the peer's FIN was read */
-    bool was_shut;        /* our FIN was handed to lwIP */
+
+    /* lwIP's and ours, under the core lock. */
+    struct tcp_pcb *pcb;  /* NULL: lwIP has freed it, or it is lwIP's alone */
+    struct pbuf *arrived; /* packets in a row: the last pbuf of one has tot_len == len */
+    struct pbuf *arrived_last;
+    bool has_come_up;
+    bool fin_arrived;
     bool is_detached;     /* both sides have closed, and the pcb is lwIP's alone */
+    bool is_polling;      /* for memory */
+    err_t pcb_error;      /* why lwIP has freed the pcb */
+    tcpwnd_size_t window; /* receive window that the script asked for */
+
+    /* The engine's. */
+    struct pbuf *input; /* taken over from `arrived` */
+    struct pbuf **input_end;
+    bool is_up;
+    bool had_fin; /* `input` is followed by the peer's FIN */
+    bool has_fin; /* the peer's FIN was read */
+    bool is_gone; /* lwIP has freed the pcb before its time */
+    bool was_detached;
+    bool was_shut; /* our FIN was handed to lwIP; changed under the core lock */
     bool keepalive;
     bool copies;      /* what is written */
-    err_t error;      /* the first that was seen; lwIP forgets it once it was read */
-    uint32_t written; /* sequence number after the last byte written */
+    err_t error;      /* the first that was seen */
+    uint32_t written; /* sequence number after the last byte written; changed under the core lock */
     uint32_t acked;   /* last acknowledgement seen */
     uint32_t linger_ms;
     struct sc_task linger; /* runs in place of the owner once the channel was released */
@@ -62,19 +82,35 @@ static enum sc_error fail(struct sc_tcp_channel *t, enum sc_error error, const c
 /* Keeps the first error; a clean end of both directions comes as ERR_CLSD and is none. */
 static void latch(struct sc_tcp_channel *t, err_t err)
 {
-    if (err != ERR_OK && err != ERR_WOULDBLOCK && t->error == ERR_OK)
+    if (err != ERR_OK && t->error == ERR_OK)
         t->error = err;
 }
 
-/* Has lwIP freed the pcb before its time? Then the error says why. */
-static bool is_gone(struct sc_tcp_channel *t)
+/* Core lock held. */
+static void take_news(struct sc_tcp_channel *t)
+{
+    struct tcp_pcb *pcb = t->pcb;
+
+    if (t->arrived) {
+        *t->input_end = t->arrived;
+        t->input_end = &t->arrived_last->next;
+        t->arrived = NULL;
+    }
+    t->had_fin = t->fin_arrived;
+    t->was_detached = t->is_detached;
+    t->is_gone = !pcb && !t->is_detached;
+    if (t->is_gone)
+        latch(t, t->pcb_error);
+    if (pcb && t->has_come_up)
+        t->acked = pcb->lastack;
+    t->is_up = t->has_come_up;
+}
+
+static void refresh(struct sc_channel *channel)
 {
     LOCK_TCPIP_CORE();
-    bool gone = !t->conn->pcb.tcp && !t->is_detached;
+    take_news(tcp_of(channel));
     UNLOCK_TCPIP_CORE();
-    if (gone)
-        latch(t, netconn_err(t->conn));
-    return gone;
 }
 
 /* The error of an established connection in the script's terms. lwIP has ERR_ABRT for everything
@@ -121,77 +157,109 @@ static enum sc_error explain_connect(struct sc_tcp_channel *t)
     }
 }
 
-/* ---- connecting ---- */
+/* ---- the pcb ---- */
 
-/* Leaves the pcb to lwIP once both sides have closed and all data is acknowledged: what frees a pcb
- * in TIME_WAIT (tcp_slowtmr, tcp_kill_timewait and tcp_abort in core/tcp.c) tells nobody, and the
- * netconn would be left with a pointer to somebody else's connection. On the way from CLOSING to
- * TIME_WAIT there is no event, thus the look at both. Core lock held. */
-static void detach_when_closed(struct sc_tcp_channel *t)
+/* Forgets the pcb: no callback comes any more. Core lock held. */
+static struct tcp_pcb *let_go(struct sc_tcp_channel *t)
 {
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+    struct tcp_pcb *pcb = t->pcb;
 
-    if (!pcb || !t->was_shut)
-        return;
-    if (pcb->state != TIME_WAIT && !(pcb->state == CLOSING && pcb->lastack == t->written))
-        return;
     tcp_arg(pcb, NULL);
     tcp_recv(pcb, NULL);
     tcp_sent(pcb, NULL);
     tcp_err(pcb, NULL);
     tcp_poll(pcb, NULL, 0);
-    t->conn->pcb.tcp = NULL;
+    t->pcb = NULL;
+    return pcb;
+}
+
+/* Leaves the pcb to lwIP once both sides have closed and all data is acknowledged: what frees a pcb
+ * in TIME_WAIT (tcp_slowtmr, tcp_kill_timewait and tcp_abort in core/tcp.c) tells nobody, and here
+ * would be left a pointer to somebody else's connection. On the way from CLOSING to TIME_WAIT there
+ * is no event, thus the look at both. Core lock held. */
+static void detach_when_closed(struct sc_tcp_channel *t)
+{
+    struct tcp_pcb *pcb = t->pcb;
+
+    if (!t->was_shut || !pcb)
+        return;
+    if (pcb->state != TIME_WAIT && !(pcb->state == CLOSING && pcb->lastack == t->written))
+        return;
+    let_go(t);
     t->is_detached = true;
 }
 
-/* From lwIP with the core lock held, or from a netconn call of the engine. The window has to be
- * cut here: right after this lwIP announces it with the handshake's last ACK. */
-static void on_event(struct netconn *conn, enum netconn_evt event, u16_t length)
-{
-    struct sc_tcp_channel *t = netconn_get_callback_arg(conn);
+/* ---- lwIP's callbacks, with the core lock held ---- */
 
-    LWIP_UNUSED_ARG(length);
-    if (event == NETCONN_EVT_RCVMINUS || event == NETCONN_EVT_SENDMINUS)
-        return;
-    if (t->is_connecting && event == NETCONN_EVT_SENDPLUS && conn->pcb.tcp) {
-        struct tcp_pcb *pcb = conn->pcb.tcp;
-        t->is_connecting = false;
-        if (t->window < pcb->rcv_wnd) {
-            pcb->rcv_wnd = t->window;
-            pcb->rcv_ann_wnd = t->window;
-        }
+/* The window has to be cut here: right after this lwIP announces it with the handshake's last
+ * ACK. */
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct sc_tcp_channel *t = arg;
+
+    LWIP_UNUSED_ARG(err);
+    if (t->window < pcb->rcv_wnd) {
+        pcb->rcv_wnd = t->window;
+        pcb->rcv_ann_wnd = t->window;
     }
+    t->written = pcb->snd_lbb;
+    t->has_come_up = true;
+    sc_task_wake(t->channel.owner, SC_WAKE_NET);
+    return ERR_OK;
+}
+
+/* No data is refused: the window has room for it. */
+static err_t on_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    struct sc_tcp_channel *t = arg;
+
+    LWIP_UNUSED_ARG(pcb);
+    LWIP_UNUSED_ARG(err);
+    if (!p) {
+        t->fin_arrived = true;
+        detach_when_closed(t);
+    } else if (t->arrived) {
+        t->arrived_last->next = p;
+    } else {
+        t->arrived = p;
+    }
+    for (; p; p = p->next)
+        t->arrived_last = p;
+    sc_task_wake(t->channel.owner, SC_WAKE_NET);
+    return ERR_OK;
+}
+
+static err_t on_acknowledged(void *arg, struct tcp_pcb *pcb, u16_t length)
+{
+    struct sc_tcp_channel *t = arg;
+
+    LWIP_UNUSED_ARG(pcb);
+    LWIP_UNUSED_ARG(length);
     detach_when_closed(t);
+    sc_task_wake(t->channel.owner, SC_WAKE_NET);
+    return ERR_OK;
+}
+
+static err_t on_poll(void *arg, struct tcp_pcb *pcb)
+{
+    struct sc_tcp_channel *t = arg;
+
+    LWIP_UNUSED_ARG(pcb);
+    sc_task_wake(t->channel.owner, SC_WAKE_NET);
+    return ERR_OK;
+}
+
+/* lwIP has freed the pcb. */
+static void on_error(void *arg, err_t err)
+{
+    struct sc_tcp_channel *t = arg;
+
+    t->pcb = NULL;
+    t->pcb_error = err;
     sc_task_wake(t->channel.owner, SC_WAKE_NET);
 }
 
-static void set_options(struct sc_channel *channel, const struct sc_options *options)
-{
-    struct sc_tcp_channel *t = tcp_of(channel);
-
-    t->keepalive = options->keepalive;
-    LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
-    if (pcb) {
-        if (options->reuse_address)
-            ip_set_option(pcb, SOF_REUSEADDR);
-        else
-            ip_reset_option(pcb, SOF_REUSEADDR);
-        if (options->keepalive)
-            ip_set_option(pcb, SOF_KEEPALIVE);
-        else
-            ip_reset_option(pcb, SOF_KEEPALIVE);
-        if (options->keep_idle)
-            pcb->keep_idle = options->keep_idle * 1000U;
-#if LWIP_TCP_KEEPALIVE
-        if (options->keep_interval)
-            pcb->keep_intvl = options->keep_interval * 1000U;
-        if (options->keep_count)
-            pcb->keep_cnt = options->keep_count;
-#endif
-    }
-    UNLOCK_TCPIP_CORE();
-}
+/* ---- connecting ---- */
 
 /* Both sides have closed: the last acknowledgements are lwIP's own affair. */
 static bool has_both_fins(const struct tcp_pcb *pcb)
@@ -199,16 +267,31 @@ static bool has_both_fins(const struct tcp_pcb *pcb)
     return pcb->state == CLOSING || pcb->state == LAST_ACK || pcb->state == TIME_WAIT;
 }
 
+/* Frees packets in a row. */
+static void free_packets(struct pbuf *first)
+{
+    while (first) {
+        struct pbuf *last = first;
+        while (last->tot_len != last->len)
+            last = last->next;
+        struct pbuf *next = last->next;
+        last->next = NULL;
+        pbuf_free(first);
+        first = next;
+    }
+}
+
 static void free_channel(struct sc_tcp_channel *t)
 {
     LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
-    if (pcb && !has_both_fins(pcb)) {
-        tcp_abort(pcb);
-        t->conn->pcb.tcp = NULL;
+    if (t->pcb) {
+        struct tcp_pcb *pcb = let_go(t);
+        if (!has_both_fins(pcb))
+            tcp_abort(pcb);
     }
     UNLOCK_TCPIP_CORE();
-    netconn_delete(t->conn);
+    free_packets(t->input);
+    free_packets(t->arrived);
     sc_task_remove(&t->linger);
     mem_free(t);
 }
@@ -233,47 +316,88 @@ static void end_lingering(struct sc_tcp_channel *t)
     free_channel(t);
 }
 
-/* A port that the script asks for by number is taken back from connections of its past. */
+/* A port that the script asks for by number is taken back from connections of its past. Core lock
+ * held. */
 static err_t bind_local(struct sc_tcp_channel *t, const struct sc_channel_args *args)
 {
     ip_addr_t any;
 
     ip_addr_set_any(IP_IS_V6(&args->remote.address), &any);
-    err_t err = netconn_bind(t->conn, &any, args->local_port);
+    err_t err = tcp_bind(t->pcb, &any, args->local_port);
     if (err != ERR_USE)
         return err;
-    LOCK_TCPIP_CORE();
     for (struct tcp_pcb *pcb = tcp_tw_pcbs, *next; pcb; pcb = next) {
         next = pcb->next;
         if (pcb->local_port == args->local_port)
             tcp_abort(pcb);
     }
-    UNLOCK_TCPIP_CORE();
-    return netconn_bind(t->conn, &any, args->local_port);
+    return tcp_bind(t->pcb, &any, args->local_port);
 }
 
+/* Core lock held. */
+static void apply_options(struct sc_tcp_channel *t, const struct sc_options *options)
+{
+    struct tcp_pcb *pcb = t->pcb;
+
+    if (options->reuse_address)
+        ip_set_option(pcb, SOF_REUSEADDR);
+    else
+        ip_reset_option(pcb, SOF_REUSEADDR);
+    if (options->keepalive)
+        ip_set_option(pcb, SOF_KEEPALIVE);
+    else
+        ip_reset_option(pcb, SOF_KEEPALIVE);
+    if (options->keep_idle)
+        pcb->keep_idle = options->keep_idle * 1000U;
+#if LWIP_TCP_KEEPALIVE
+    if (options->keep_interval)
+        pcb->keep_intvl = options->keep_interval * 1000U;
+    if (options->keep_count)
+        pcb->keep_cnt = options->keep_count;
+#endif
+}
+
+static void set_options(struct sc_channel *channel, const struct sc_options *options)
+{
+    struct sc_tcp_channel *t = tcp_of(channel);
+
+    t->keepalive = options->keepalive;
+    LOCK_TCPIP_CORE();
+    if (t->pcb)
+        apply_options(t, options);
+    UNLOCK_TCPIP_CORE();
+}
+
+/* Core lock held. */
 static err_t start_connect(struct sc_tcp_channel *t, const struct sc_channel_args *args)
 {
-    netconn_set_nonblocking(t->conn, 1);
-    LOCK_TCPIP_CORE();
+    tcp_arg(t->pcb, t);
+    tcp_recv(t->pcb, on_received);
+    tcp_sent(t->pcb, on_acknowledged);
+    tcp_err(t->pcb, on_error);
     /* What the script sends in one call is one message: it must not wait for the ACK of the one
      * before. */
-    tcp_nagle_disable(t->conn->pcb.tcp);
-    UNLOCK_TCPIP_CORE();
-    set_options(&t->channel, args->options);
+    tcp_nagle_disable(t->pcb);
+    apply_options(t, args->options);
     err_t err = args->local_port ? bind_local(t, args) : ERR_OK;
     if (err != ERR_OK)
         return err;
-    t->is_connecting = true;
-    err = netconn_connect(t->conn, &args->remote.address, args->remote.port);
-    return err == ERR_INPROGRESS ? ERR_OK : err;
+    return tcp_connect(t->pcb, &args->remote.address, args->remote.port, on_connected);
+}
+
+static struct tcp_pcb *new_pcb(const struct sc_channel_args *args)
+{
+    LWIP_UNUSED_ARG(args); /* without LWIP_IPV6 */
+    LOCK_TCPIP_CORE();
+    struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&args->remote.address));
+    UNLOCK_TCPIP_CORE();
+    return pcb;
 }
 
 static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_channel **out,
                                   const char **reason)
 {
     struct sc_tcp_channel *t = mem_calloc(1, sizeof(*t));
-    enum netconn_type type = NETCONN_TCP;
 
     if (!t) {
         *reason = "connect: out of memory";
@@ -284,23 +408,22 @@ static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_
     t->window = (tcpwnd_size_t)LWIP_MIN(args->recv_buffer, TCP_WND);
     t->linger_ms = args->linger_ms;
     t->copies = args->copies;
-#if LWIP_IPV6
-    if (IP_IS_V6(&args->remote.address))
-        type = NETCONN_TCP_IPV6;
-#endif
-    t->conn = netconn_new_with_callback(type, on_event);
-    if (!t->conn && lingering) {
-        /* On a small target the lingering ones may hold the last netconn or pcb. */
+    t->keepalive = args->options->keepalive;
+    t->input_end = &t->input;
+    t->pcb = new_pcb(args);
+    if (!t->pcb && lingering) {
+        /* On a small target the lingering ones may hold the last pcb. */
         end_lingering(lingering);
-        t->conn = netconn_new_with_callback(type, on_event);
+        t->pcb = new_pcb(args);
     }
-    if (!t->conn) {
+    if (!t->pcb) {
         mem_free(t);
         *reason = "connect: out of memory for another connection";
         return SC_ERR_NOMEM;
     }
-    netconn_set_callback_arg(t->conn, t);
+    LOCK_TCPIP_CORE();
     err_t err = start_connect(t, args);
+    UNLOCK_TCPIP_CORE();
     if (err != ERR_OK) {
         latch(t, err);
         enum sc_error error = explain_connect(t);
@@ -315,124 +438,97 @@ static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_
 static enum sc_error step_connect(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
-    enum tcp_state state = CLOSED;
 
-    if (is_gone(t))
+    if (t->is_gone)
         return explain_connect(t);
-    LOCK_TCPIP_CORE();
-    if (t->conn->pcb.tcp)
-        state = t->conn->pcb.tcp->state;
-    UNLOCK_TCPIP_CORE();
-    return state == ESTABLISHED || state == CLOSE_WAIT ? SC_OK : SC_ERR_WOULDBLOCK;
+    return t->is_up ? SC_OK : SC_ERR_WOULDBLOCK;
 }
 
 /* ---- data ---- */
 
-static uint32_t end_of_written(struct netconn *conn)
+/* Core lock held. The result of tcp_output does not matter: what it could not send is queued, and
+ * either goes out later or times out. */
+static err_t write_part(struct sc_tcp_channel *t, const void *data, size_t length, size_t *taken)
 {
-    LOCK_TCPIP_CORE();
-    uint32_t end = conn->pcb.tcp ? conn->pcb.tcp->snd_lbb : 0;
-    UNLOCK_TCPIP_CORE();
-    return end;
+    struct tcp_pcb *pcb = t->pcb;
+    size_t part = LWIP_MIN(length, tcp_sndbuf(pcb));
+
+    part = LWIP_MIN(part, 0xffff);
+    if (!part)
+        return ERR_WOULDBLOCK;
+    err_t err = tcp_write(pcb, data, (u16_t)part, t->copies ? TCP_WRITE_FLAG_COPY : 0);
+    if (err == ERR_OK) {
+        *taken = part;
+        t->written = pcb->snd_lbb;
+    }
+    /* Without memory nothing may be under way that would be acknowledged. */
+    if ((err == ERR_MEM) != t->is_polling) {
+        t->is_polling = err == ERR_MEM;
+        tcp_poll(pcb, t->is_polling ? on_poll : NULL, POLL_INTERVAL);
+    }
+    if (err == ERR_OK || err == ERR_MEM)
+        tcp_output(pcb);
+    return err;
 }
 
 static enum sc_error write_some(struct sc_channel *channel, const void *data, size_t length,
                                 size_t *taken)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
-    uint32_t before = end_of_written(t->conn);
+    err_t err = ERR_CLSD;
 
-    *taken = 0; /* netconn_write_partly leaves it alone unless it returns ERR_OK */
-    err_t err = netconn_write_partly(t->conn, data, length,
-                                     t->copies ? NETCONN_COPY : NETCONN_NOCOPY, taken);
-    if (err == ERR_WOULDBLOCK || err == ERR_MEM)
-        return SC_ERR_WOULDBLOCK;
-    if (err == ERR_RTE) {
-        /* lwip_netconn_do_writemore (api/api_msg.c) has queued the bytes all the same: sent again
-         * they would arrive twice. Either the route comes back or the connection times out. */
-        *taken = (uint32_t)(end_of_written(t->conn) - before);
-        return *taken ? SC_OK : SC_ERR_WOULDBLOCK;
-    }
+    *taken = 0;
+    LOCK_TCPIP_CORE();
+    if (t->pcb)
+        err = write_part(t, data, length, taken);
+    take_news(t);
+    UNLOCK_TCPIP_CORE();
     if (err == ERR_OK)
         return SC_OK;
+    if (err == ERR_WOULDBLOCK || err == ERR_MEM)
+        return SC_ERR_WOULDBLOCK;
     latch(t, err);
-    is_gone(t);
     return explain(t);
 }
 
 static uint32_t mark_end(struct sc_channel *channel)
 {
-    struct sc_tcp_channel *t = tcp_of(channel);
-
-    t->written = end_of_written(t->conn);
-    return t->written;
+    return tcp_of(channel)->written;
 }
 
 /* Have both sides closed, after everything was acknowledged? lwIP ends LAST_ACK with ERR_CLSD. */
-static bool has_closed_well(struct sc_tcp_channel *t)
+static bool has_closed_well(const struct sc_tcp_channel *t)
 {
-    return t->is_detached || (t->was_shut && is_gone(t) && t->error == ERR_CLSD);
+    return t->was_detached || (t->was_shut && t->is_gone && t->error == ERR_CLSD);
 }
 
 static bool has_reached(struct sc_channel *channel, uint32_t position)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
-    bool is_reached = false;
 
-    LOCK_TCPIP_CORE();
-    if (t->conn->pcb.tcp) {
-        t->acked = t->conn->pcb.tcp->lastack;
-        is_reached = TCP_SEQ_GEQ(t->acked, position);
-    }
-    UNLOCK_TCPIP_CORE();
-    return is_reached || has_closed_well(t);
-}
-
-/* lwIP tells of a FIN once, through the recvmbox, and when that is full the news is lost:
- * recv_tcp (api/api_msg.c) returns ERR_MEM, which tcp_input (core/tcp_in.c) does not look at. The
- * pcb's state still knows. */
-static bool has_received_fin(struct sc_tcp_channel *t)
-{
-    bool has_fin = false;
-
-    LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
-    if (t->is_detached)
-        has_fin = true;
-    else if (pcb && !pcb->refused_data)
-        has_fin = pcb->state == CLOSE_WAIT || pcb->state == LAST_ACK || pcb->state == CLOSING ||
-                  pcb->state == TIME_WAIT;
-    UNLOCK_TCPIP_CORE();
-    return has_fin;
-}
-
-static enum sc_error end_of_input(struct sc_tcp_channel *t)
-{
-    t->has_fin = true;
-    return fail(t, SC_ERR_CLSD, "closed by the peer");
+    return (t->is_up && TCP_SEQ_GEQ(t->acked, position)) || has_closed_well(t);
 }
 
 static enum sc_error read_piece(struct sc_channel *channel, struct pbuf **out)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
-    if (t->has_fin)
-        return SC_ERR_CLSD;
-    /* Before the mbox is looked at: what is in it then came before the FIN. */
-    bool had_fin = has_received_fin(t);
-    /* NOFIN: with the FIN netconn_recv_data_tcp (api/api_lib.c) would shut the receiving side
-     * down, after which lwIP frees the pcb behind our back when our own FIN is acknowledged. */
-    err_t err = netconn_recv_tcp_pbuf_flags(t->conn, out,
-                                            NETCONN_NOAUTORCVD | NETCONN_DONTBLOCK | NETCONN_NOFIN);
-    if (err == ERR_OK)
+    if (t->input) {
+        struct pbuf *last = t->input;
+        while (last->tot_len != last->len)
+            last = last->next;
+        *out = t->input;
+        t->input = last->next;
+        last->next = NULL;
+        if (!t->input)
+            t->input_end = &t->input;
         return SC_OK;
-    if (netconn_is_flag_set(t->conn, NETCONN_FIN_RX_PENDING))
-        return end_of_input(t);
-    latch(t, err);
-    if (err == ERR_WOULDBLOCK && !is_gone(t))
-        return had_fin ? end_of_input(t) : SC_ERR_WOULDBLOCK;
-    is_gone(t);
-    return explain(t);
+    }
+    if (t->had_fin) {
+        t->has_fin = true;
+        return fail(t, SC_ERR_CLSD, "closed by the peer");
+    }
+    return t->is_gone ? explain(t) : SC_ERR_WOULDBLOCK;
 }
 
 /* How much more the peer may send by what it was told last. Core lock held. */
@@ -466,7 +562,7 @@ static void open_window(struct sc_channel *channel, size_t length)
     struct sc_tcp_channel *t = tcp_of(channel);
 
     LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+    struct tcp_pcb *pcb = t->pcb;
     if (pcb) {
         bool was_closed = announced_window(pcb) == 0;
         for (size_t left = length, part; left; left -= part) {
@@ -484,7 +580,7 @@ static enum sc_error check_alive(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
-    if (!is_gone(t) || has_closed_well(t))
+    if (!t->is_gone || has_closed_well(t))
         return SC_OK;
     return explain(t);
 }
@@ -492,30 +588,35 @@ static enum sc_error check_alive(struct sc_channel *channel)
 static void get_endpoints(struct sc_channel *channel, struct sc_endpoint *local,
                           struct sc_endpoint *remote)
 {
-    struct netconn *conn = tcp_of(channel)->conn;
+    struct sc_tcp_channel *t = tcp_of(channel);
 
     memset(local, 0, sizeof(*local));
     memset(remote, 0, sizeof(*remote));
-    netconn_getaddr(conn, &local->address, &local->port, 1);
-    netconn_getaddr(conn, &remote->address, &remote->port, 0);
+    LOCK_TCPIP_CORE();
+    if (t->pcb) {
+        ip_addr_copy(local->address, t->pcb->local_ip);
+        local->port = t->pcb->local_port;
+        ip_addr_copy(remote->address, t->pcb->remote_ip);
+        remote->port = t->pcb->remote_port;
+    }
+    UNLOCK_TCPIP_CORE();
 }
 
 /* ---- the end ---- */
 
-/* tcp_shutdown and not netconn_shutdown: lwip_netconn_do_close_internal (api/api_msg.c) takes the
- * sent callback away, and the events of the last acknowledgements with it. Nor netconn_delete: with
- * unread input it would send a reset and throw away what is still to be sent. The acknowledgement
- * of the FIN itself raises no event (tcp_free_acked_segments, core/tcp_in.c): lwIP sees to it. */
+/* tcp_shutdown and not tcp_close, which with unread input would send a reset and throw away what is
+ * still to be sent. The acknowledgement of the FIN itself raises no event (tcp_free_acked_segments,
+ * core/tcp_in.c): lwIP sees to it. */
 static enum sc_error step_shutdown(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
     if (t->was_shut)
         return check_alive(channel);
-    if (is_gone(t))
+    if (t->is_gone)
         return explain(t);
     LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = t->conn->pcb.tcp;
+    struct tcp_pcb *pcb = t->pcb;
     if (pcb) {
         t->written = pcb->snd_lbb;
         /* Out of memory is not told: lwIP sends the FIN later by itself. */
@@ -523,6 +624,7 @@ static enum sc_error step_shutdown(struct sc_channel *channel)
         tcp_output(pcb);
         detach_when_closed(t);
     }
+    take_news(t);
     UNLOCK_TCPIP_CORE();
     return t->was_shut ? SC_OK : SC_ERR_WOULDBLOCK;
 }
@@ -540,6 +642,7 @@ static void run_lingering(struct sc_task *task, unsigned wake)
     struct pbuf *piece;
     enum sc_error error;
 
+    refresh(&t->channel);
     while ((error = read_piece(&t->channel, &piece)) == SC_OK) {
         open_window(&t->channel, piece->tot_len);
         pbuf_free(piece);
@@ -552,7 +655,7 @@ static void release_channel(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
-    if (t->has_fin || is_gone(t)) {
+    if (t->has_fin || t->is_gone) {
         free_channel(t);
         return;
     }
@@ -590,6 +693,7 @@ void sc_tcp_abort_lingering(void)
 
 const struct sc_transport sc_tcp = {
     .open = open_channel,
+    .refresh = refresh,
     .connect = step_connect,
     .write = write_some,
     .mark = mark_end,

@@ -402,6 +402,13 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
     return SC_ERR_WOULDBLOCK;
 }
 
+static void refresh(struct sc_channel *channel)
+{
+    struct sc_tls_channel *t = tls_of(channel);
+
+    t->tcp->ops->refresh(t->tcp);
+}
+
 static enum sc_error step_connect(struct sc_channel *channel)
 {
     struct sc_tls_channel *t = tls_of(channel);
@@ -651,6 +658,7 @@ static void describe(struct sc_channel *channel, struct sc_tls_info *info)
 
 const struct sc_transport sc_tls = {
     .open = open_tls,
+    .refresh = refresh,
     .connect = step_connect,
     .waiting_for = waiting_for,
     .write = write_some,

@@ -53,6 +53,10 @@ struct sc_channel_args {
 typedef enum sc_error sc_channel_open(const struct sc_channel_args *args, struct sc_channel **out,
                                       const char **reason);
 
+/* Fetches what has happened to the connection; to be called first when SC_WAKE_NET woke the owner.
+ * The other functions go by what was fetched. */
+typedef void sc_channel_refresh(struct sc_channel *channel);
+
 /* One step of connecting. SC_OK once the channel is usable; SC_ERR_INPROGRESS when it is not, but
  * a new one to the same end may be. */
 typedef enum sc_error sc_channel_connect(struct sc_channel *channel);
@@ -108,6 +112,7 @@ typedef void sc_channel_describe(struct sc_channel *channel, struct sc_tls_info 
 
 struct sc_transport {
     sc_channel_open *open;
+    sc_channel_refresh *refresh; /* or NULL */
     sc_channel_connect *connect;
     sc_channel_waiting_for *waiting_for; /* or NULL */
     sc_channel_write *write;
