@@ -6,6 +6,7 @@
  */
 #include "announce.h"
 
+#include "engine.h"
 #include "error.h"
 #include "socket.h"
 #include "socketcore_port.h"
@@ -40,19 +41,45 @@ static enum sc_message_id next_message_id(const struct sc_socket *s)
     return 0;
 }
 
-static void push_refused(struct sc_socket *s)
+static void offer_again(struct sc_task *task, unsigned wake);
+
+static struct sc_task offer = { .run = offer_again };
+
+/* Under protection. */
+static void link_refused(struct sc_socket *s)
+{
+    s->is_queued = false;
+    if (s->is_refused)
+        return;
+    s->is_refused = true;
+    s->next_refused = NULL;
+    *refused_end = s;
+    refused_end = &s->next_refused;
+}
+
+bool sc_announce_is_due(struct sc_socket *s)
+{
+    bool may_have = s->pending || s->sends || s->closes_owed;
+    bool is_due = may_have && !s->is_queued && !s->is_refused && next_message_id(s);
+
+    if (is_due)
+        s->is_queued = true;
+    return is_due;
+}
+
+void sc_announce_post(struct sc_socket *s)
 {
     SYS_ARCH_DECL_PROTECT(level);
+    bool is_first;
 
+    if (sc_port_post(s->id))
+        return;
     SYS_ARCH_PROTECT(level);
-    s->is_queued = false;
-    if (!s->is_refused) {
-        s->is_refused = true;
-        s->next_refused = NULL;
-        *refused_end = s;
-        refused_end = &s->next_refused;
-    }
+    link_refused(s);
+    is_first = sc_task_make_ready(&offer, SC_WAKE_SEND);
     SYS_ARCH_UNPROTECT(level);
+    if (is_first)
+        sc_port_wake();
 }
 
 void sc_announce(struct sc_socket *s)
@@ -61,38 +88,47 @@ void sc_announce(struct sc_socket *s)
     bool is_due;
 
     SYS_ARCH_PROTECT(level);
-    is_due = !s->is_queued && !s->is_refused && next_message_id(s);
-    if (is_due)
-        s->is_queued = true;
+    is_due = sc_announce_is_due(s);
     SYS_ARCH_UNPROTECT(level);
-    if (is_due && !sc_port_post(s->id)) {
-        push_refused(s);
-        sc_port_wake();
-    }
+    if (is_due)
+        sc_announce_post(s);
 }
 
-uint32_t sc_announce_refused(void)
+static struct sc_socket *pop_refused(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
+    struct sc_socket *s;
 
-    for (;;) {
+    SYS_ARCH_PROTECT(level);
+    s = refused_first;
+    if (s) {
+        refused_first = s->next_refused;
+        if (!refused_first)
+            refused_end = &refused_first;
+        s->is_refused = false;
+        /* Before the post: the script thread may take it out of the queue at once. */
+        s->is_queued = true;
+    }
+    SYS_ARCH_UNPROTECT(level);
+    return s;
+}
+
+/* Offers again what the platform's queue has refused: when the script has taken a message, and
+ * after a while. */
+static void offer_again(struct sc_task *task, unsigned wake)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_socket *s;
+
+    LWIP_UNUSED_ARG(wake);
+    while ((s = pop_refused())) {
+        if (sc_port_post(s->id))
+            continue;
         SYS_ARCH_PROTECT(level);
-        struct sc_socket *s = refused_first;
-        if (s) {
-            refused_first = s->next_refused;
-            if (!refused_first)
-                refused_end = &refused_first;
-            s->is_refused = false;
-            /* Before the post: the script thread may take it out of the queue at once. */
-            s->is_queued = true;
-        }
+        link_refused(s);
         SYS_ARCH_UNPROTECT(level);
-        if (!s)
-            return SC_FOREVER;
-        if (!sc_port_post(s->id)) {
-            push_refused(s);
-            return RETRY_MS;
-        }
+        sc_task_wake_at(task, sc_engine_now() + RETRY_MS);
+        return;
     }
 }
 
@@ -100,6 +136,7 @@ void sc_announce_stop(void)
 {
     refused_first = NULL;
     refused_end = &refused_first;
+    offer.wake = 0;
 }
 
 static void fill_failure(struct sc_message *m, enum sc_error error, const char *reason)
@@ -168,8 +205,10 @@ static void take_close_ind(struct sc_socket *s, struct sc_message *m)
 bool sc_next_message(int id, struct sc_message *m)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    struct sc_socket *s = sc_socket_at(id);
+    struct sc_socket *s = sc_socket_find(id);
     struct sc_send_block *done = NULL;
+    bool is_due;
+    bool is_first;
 
     if (!s)
         return false;
@@ -195,14 +234,19 @@ bool sc_next_message(int id, struct sc_message *m)
         s->may_destroy = s->state == SC_STATE_CLOSED;
         break;
     }
+    is_due = sc_announce_is_due(s);
+    is_first = refused_first && sc_task_make_ready(&offer, SC_WAKE_READ);
     SYS_ARCH_UNPROTECT(level);
     if (done) {
         if (done->is_accepted) {
             s->send_used -= done->length;
             s->sends_used--;
         }
-        mem_free(done);
+        sc_socket_free_block(s, done);
     }
-    sc_announce(s);
+    if (is_due)
+        sc_announce_post(s);
+    if (is_first)
+        sc_port_wake();
     return m->id != 0;
 }

@@ -10,16 +10,17 @@
 #ifndef SC_ANNOUNCE_H
 #define SC_ANNOUNCE_H
 
-#include <stdint.h>
+#include <stdbool.h>
 
 struct sc_socket;
 
 /* Puts the socket into the platform's queue when it has a message. Either thread. */
 void sc_announce(struct sc_socket *socket);
 
-/* Offers again what the platform's queue refused. Returns after how many milliseconds to try the
- * next time. Engine. */
-uint32_t sc_announce_refused(void);
+/* The same in two steps, for a caller that has other things to do under SYS_ARCH_PROTECT: under it,
+ * whether a post is due, which the caller has to do after it then. */
+bool sc_announce_is_due(struct sc_socket *socket);
+void sc_announce_post(struct sc_socket *socket);
 
 /* Forgets everything that waits. Only while the engine does not run. */
 void sc_announce_stop(void);

@@ -83,14 +83,18 @@ static uint16_t last_generation; /* goes on after a stop: lookups outlive it */
 
 /* ---- slots ---- */
 
+struct sc_socket *sc_socket_find(int id)
+{
+    return id >= 0 && (size_t)id < table_size ? table[id] : NULL;
+}
+
 struct sc_socket *sc_socket_at(int id)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    struct sc_socket *s = NULL;
+    struct sc_socket *s;
 
     SYS_ARCH_PROTECT(level);
-    if (id >= 0 && (size_t)id < table_size)
-        s = table[id];
+    s = sc_socket_find(id);
     SYS_ARCH_UNPROTECT(level);
     return s;
 }
@@ -98,7 +102,7 @@ struct sc_socket *sc_socket_at(int id)
 /* The socket of an id in use, else NULL. */
 static struct sc_socket *socket_in_use(int id)
 {
-    struct sc_socket *s = sc_socket_at(id);
+    struct sc_socket *s = sc_socket_find(id);
 
     return s && s->host ? s : NULL;
 }
@@ -171,6 +175,7 @@ static void free_socket(struct sc_socket *s)
     s->inbox_length = 0;
     s->inbox_room = 0;
     s->read_length = 0;
+    s->read_wake = 0;
     reason = s->reason;
     s->reason = NULL;
     s->error = SC_OK;
@@ -210,6 +215,8 @@ static void free_socket(struct sc_socket *s)
     sc_free(tls);
     sc_tls_free_credentials(s->credentials);
     s->credentials = NULL;
+    sc_free(s->spare);
+    s->spare = NULL;
     sc_free(s->host);
     s->host = NULL;
     used_count--;
@@ -246,6 +253,7 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
     struct sc_tls_credentials *credentials = NULL;
     size_t host_size = strlen(args->host) + 1;
     struct sc_socket *s = take_free();
+    bool is_first;
 
     if (!s)
         return refuse(reason, SC_ERR_NOMEM, "no free socket");
@@ -278,8 +286,10 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
     SYS_ARCH_PROTECT(level);
     s->generation = last_generation;
     s->state = SC_STATE_RESOLVING;
+    is_first = sc_task_make_ready(&s->task, SC_WAKE_OPEN);
     SYS_ARCH_UNPROTECT(level);
-    sc_task_wake(&s->task, SC_WAKE_OPEN);
+    if (is_first)
+        sc_port_wake();
     *id = s->id;
     return SC_OK;
 }
@@ -287,23 +297,27 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
 bool sc_close(int id)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    struct sc_socket *s = sc_socket_at(id);
-    bool is_ended;
+    struct sc_socket *s = sc_socket_find(id);
+    bool is_due = false;
+    bool is_first = false;
 
     if (!s)
         return false;
     s->is_up = false;
     SYS_ARCH_PROTECT(level);
     s->closes_owed++;
-    is_ended = s->state == SC_STATE_FREE || s->state == SC_STATE_CLOSED;
+    s->pending = 0;
     if (s->state != SC_STATE_FREE)
         s->close_requested = true;
-    s->pending = 0;
-    SYS_ARCH_UNPROTECT(level);
-    if (is_ended)
-        sc_announce(s);
+    if (s->state == SC_STATE_FREE || s->state == SC_STATE_CLOSED)
+        is_due = sc_announce_is_due(s);
     else
-        sc_task_wake(&s->task, SC_WAKE_CLOSE);
+        is_first = sc_task_make_ready(&s->task, SC_WAKE_CLOSE);
+    SYS_ARCH_UNPROTECT(level);
+    if (is_due)
+        sc_announce_post(s);
+    if (is_first)
+        sc_port_wake();
     return true;
 }
 
@@ -319,20 +333,26 @@ bool sc_destroy(int id)
 
 /* ---- sending ---- */
 
-size_t sc_send_space(int id)
+static size_t send_space(const struct sc_socket *s)
 {
-    struct sc_socket *s = socket_in_use(id);
-
-    if (!s || !s->is_up || s->send_used >= config.send_buffer ||
+    if (!s->is_up || s->send_used >= config.send_buffer ||
         s->sends_used >= SENDS_MAX(config.send_buffer))
         return 0;
     size_t space = config.send_buffer - s->send_used;
     return s->datagram_max && space > s->datagram_max ? s->datagram_max : space;
 }
 
+size_t sc_send_space(int id)
+{
+    struct sc_socket *s = socket_in_use(id);
+
+    return s ? send_space(s) : 0;
+}
+
 static void append_send(struct sc_socket *s, struct sc_send_block *block)
 {
     SYS_ARCH_DECL_PROTECT(level);
+    bool is_first;
 
     SYS_ARCH_PROTECT(level);
     *s->sends_end = block;
@@ -341,8 +361,10 @@ static void append_send(struct sc_socket *s, struct sc_send_block *block)
         s->to_write = block;
     if (!s->to_confirm)
         s->to_confirm = block;
+    is_first = sc_task_make_ready(&s->task, SC_WAKE_SEND);
     SYS_ARCH_UNPROTECT(level);
-    sc_task_wake(&s->task, SC_WAKE_SEND);
+    if (is_first)
+        sc_port_wake();
 }
 
 /* Many refused sends in a row, as a script makes them that tries again and again, share a block. */
@@ -380,6 +402,34 @@ static enum sc_error refuse_send(struct sc_socket *s, size_t length, enum sc_err
     return error;
 }
 
+/* With everything but the data. */
+static struct sc_send_block *new_block(struct sc_socket *s, size_t length)
+{
+    struct sc_send_block *block = s->spare;
+    size_t capacity = length;
+
+    if (block && block->capacity >= length) {
+        s->spare = NULL;
+        capacity = block->capacity;
+    } else {
+        block = mem_malloc((mem_size_t)(sizeof(*block) + length));
+    }
+    if (block)
+        *block = (struct sc_send_block){
+            .is_accepted = true, .length = length, .capacity = capacity, .times = 1
+        };
+    return block;
+}
+
+void sc_socket_free_block(struct sc_socket *s, struct sc_send_block *block)
+{
+    if (block->capacity > SC_SPARE_MAX || s->spare) {
+        mem_free(block);
+        return;
+    }
+    s->spare = block;
+}
+
 enum sc_error sc_send(int id, const void *data, size_t length)
 {
     struct sc_socket *s = socket_in_use(id);
@@ -388,13 +438,12 @@ enum sc_error sc_send(int id, const void *data, size_t length)
         return SC_ERR_NOTCONN;
     if (s->datagram_max && length > s->datagram_max)
         return refuse_send(s, length, SC_ERR_ARG);
-    size_t space = sc_send_space(id);
+    size_t space = send_space(s);
     if (length > space || !space)
         return refuse_send(s, length, SC_ERR_NOBUFS);
-    struct sc_send_block *block = mem_malloc((mem_size_t)(sizeof(*block) + length));
+    struct sc_send_block *block = new_block(s, length);
     if (!block)
         return refuse_send(s, length, SC_ERR_NOMEM);
-    *block = (struct sc_send_block){ .is_accepted = true, .length = length, .times = 1 };
     memcpy(block->data, data, length);
     s->send_used += length;
     s->sends_used++;
@@ -493,27 +542,30 @@ void sc_consume(int id, size_t length)
     SYS_ARCH_DECL_PROTECT(level);
     struct sc_socket *s = socket_in_use(id);
     struct pbuf *used;
-    bool has_more;
+    bool is_due;
+    bool is_first = false;
 
     if (!may_read(s))
         return;
-    uint64_t now = sc_engine_now();
     SYS_ARCH_PROTECT(level);
     if (!s->inbox || (!length && !s->transport->is_datagram)) {
         SYS_ARCH_UNPROTECT(level);
         return;
     }
     used = s->transport->is_datagram ? unlink_datagram(s) : unlink_stream(s, length);
-    s->last_read = now;
+    s->last_read = sc_engine_read_clock();
     s->is_announced = false;
-    has_more = s->inbox != NULL;
-    if (has_more)
+    if (s->inbox)
         s->pending |= SC_PENDING_RECV_IND;
+    is_due = sc_announce_is_due(s);
+    if (s->read_length >= s->read_wake)
+        is_first = sc_task_make_ready(&s->task, SC_WAKE_READ);
     SYS_ARCH_UNPROTECT(level);
     sc_socket_free_pbufs(used);
-    if (has_more)
-        sc_announce(s);
-    sc_task_wake(&s->task, SC_WAKE_READ);
+    if (is_due)
+        sc_announce_post(s);
+    if (is_first)
+        sc_port_wake();
 }
 
 /* ---- options ---- */
@@ -560,17 +612,6 @@ enum sc_error sc_setopt(int id, int level, int name, int value)
 const struct sc_config *sc_get_config(void)
 {
     return &config;
-}
-
-struct sc_config sc_config_now(void)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    struct sc_config now;
-
-    SYS_ARCH_PROTECT(level);
-    now = config;
-    SYS_ARCH_UNPROTECT(level);
-    return now;
 }
 
 static const char *find_bad_value(const struct sc_config *c)

@@ -2,13 +2,12 @@
  * The ready list, the timers and the one step that a platform calls.
  *
  * sc_engine_run is the only function that runs tasks, on whichever thread the platform chose. It
- * leaves the queue towards the script to announce.c and all network work to the tasks.
+ * leaves all work to them.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "engine.h"
 
-#include "announce.h"
 #include "socketcore_port.h"
 
 #include "lwip/sys.h"
@@ -16,15 +15,14 @@
 #include <stddef.h>
 
 /* A task that keeps waking itself must not starve the platform's own work (the script's messages,
- * on a PC the network). */
-#define ROUNDS_MAX 8
-/* Nor may several that take their time, as TLS handshakes do. */
+ * on a PC the network), nor may tasks that take their time, as TLS handshakes do. Those that are
+ * left have their turn in the next run: the list is first come, first served. */
+#define RUNS_MAX 64
 #define SLICE_MS 2
 
 /* The ready list and the clock are shared, under SYS_ARCH_PROTECT. */
 static struct sc_task *ready_first;
 static struct sc_task **ready_end = &ready_first;
-static size_t ready_count;
 static uint64_t clock_ms;
 static uint32_t clock_last;
 
@@ -43,26 +41,31 @@ static void unlink_ready(struct sc_task *task)
         ready_end = task->link;
     task->link = NULL;
     task->next = NULL;
-    ready_count--;
+}
+
+bool sc_task_make_ready(struct sc_task *task, unsigned wake)
+{
+    bool is_first = !ready_first;
+
+    task->wake |= wake;
+    if (task->link)
+        return false;
+    task->next = NULL;
+    task->link = ready_end;
+    *ready_end = task;
+    ready_end = &task->next;
+    return is_first;
 }
 
 void sc_task_wake(struct sc_task *task, unsigned wake)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    bool is_new;
+    bool is_first;
 
     SYS_ARCH_PROTECT(level);
-    is_new = !task->link;
-    task->wake |= wake;
-    if (is_new) {
-        task->next = NULL;
-        task->link = ready_end;
-        *ready_end = task;
-        ready_end = &task->next;
-        ready_count++;
-    }
+    is_first = sc_task_make_ready(task, wake);
     SYS_ARCH_UNPROTECT(level);
-    if (is_new)
+    if (is_first)
         sc_port_wake();
 }
 
@@ -87,16 +90,22 @@ void sc_task_remove(struct sc_task *task)
     SYS_ARCH_UNPROTECT(level);
 }
 
+uint64_t sc_engine_read_clock(void)
+{
+    uint32_t now = sys_now();
+
+    clock_ms += (uint32_t)(now - clock_last);
+    clock_last = now;
+    return clock_ms;
+}
+
 uint64_t sc_engine_now(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
     uint64_t now;
 
     SYS_ARCH_PROTECT(level);
-    uint32_t now32 = sys_now();
-    clock_ms += (uint32_t)(now32 - clock_last);
-    clock_last = now32;
-    now = clock_ms;
+    now = sc_engine_read_clock();
     SYS_ARCH_UNPROTECT(level);
     return now;
 }
@@ -136,32 +145,6 @@ static bool is_slice_over(uint32_t started)
     return (uint32_t)(sys_now() - started) >= SLICE_MS;
 }
 
-/* Runs as many as were ready at the start: what becomes ready meanwhile has its turn in the next
- * round. */
-static void run_round(uint32_t started)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    size_t left;
-
-    SYS_ARCH_PROTECT(level);
-    left = ready_count;
-    SYS_ARCH_UNPROTECT(level);
-    for (; left && !is_slice_over(started); left--) {
-        SYS_ARCH_PROTECT(level);
-        struct sc_task *task = ready_first;
-        unsigned wake = 0;
-        if (task) {
-            unlink_ready(task);
-            wake = task->wake;
-            task->wake = 0;
-        }
-        SYS_ARCH_UNPROTECT(level);
-        if (!task)
-            return;
-        task->run(task, wake);
-    }
-}
-
 bool sc_engine_ready(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
@@ -173,24 +156,40 @@ bool sc_engine_ready(void)
     return is_ready;
 }
 
+/* Milliseconds until the first timer is due. */
+static uint32_t time_to_timer(void)
+{
+    if (!timers.first)
+        return SC_FOREVER;
+    uint64_t now = sc_engine_now();
+    uint64_t left = timers.first->at > now ? timers.first->at - now : 0;
+    return left < SC_FOREVER ? (uint32_t)left : SC_FOREVER;
+}
+
 uint32_t sc_engine_run(void)
 {
-    uint32_t wait = sc_announce_refused();
+    SYS_ARCH_DECL_PROTECT(level);
     uint32_t started = sys_now();
+    unsigned runs = 0;
+    struct sc_task *task;
 
-    for (int round = 0; round < ROUNDS_MAX && !is_slice_over(started); round++) {
-        fire_timers();
-        if (!sc_engine_ready())
-            break;
-        run_round(started);
-    }
-    if (sc_engine_ready())
-        return 0;
-    if (timers.first) {
-        uint64_t now = sc_engine_now();
-        uint64_t left = timers.first->at > now ? timers.first->at - now : 0;
-        if (left < wait)
-            wait = (uint32_t)left;
-    }
-    return wait;
+    fire_timers();
+    do {
+        SYS_ARCH_PROTECT(level);
+        task = ready_first;
+        bool is_enough = task && runs && (runs == RUNS_MAX || is_slice_over(started));
+        unsigned wake = 0;
+        if (task && !is_enough) {
+            wake = task->wake;
+            task->wake = 0;
+            unlink_ready(task);
+        }
+        SYS_ARCH_UNPROTECT(level);
+        if (is_enough)
+            return 0;
+        if (task)
+            task->run(task, wake);
+        runs++;
+    } while (task);
+    return time_to_timer();
 }

@@ -36,6 +36,10 @@ struct sc_task {
 /* Has `task` run with these bits. Any thread, also lwIP's callbacks. */
 void sc_task_wake(struct sc_task *task, unsigned wake);
 
+/* The same for a caller that has other things to do under SYS_ARCH_PROTECT, which it holds. True:
+ * sc_port_wake is to be called afterwards. */
+bool sc_task_make_ready(struct sc_task *task, unsigned wake);
+
 /* Wakes `task` with SC_WAKE_TIMER at `at` (sc_engine_now), instead of any earlier wish. */
 void sc_task_wake_at(struct sc_task *task, uint64_t at);
 void sc_task_cancel_timer(struct sc_task *task);
@@ -45,6 +49,8 @@ void sc_task_remove(struct sc_task *task);
 
 /* Milliseconds since the start, without the wrap of sys_now(). Any thread. */
 uint64_t sc_engine_now(void);
+/* The same under SYS_ARCH_PROTECT. */
+uint64_t sc_engine_read_clock(void);
 
 /* True from sc_engine_start to sc_engine_stop. */
 void sc_engine_start(void);

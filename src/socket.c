@@ -54,6 +54,8 @@
 #define GATHER_PIECE_MAX 256
 #define GATHER_BUFFER 2048
 
+#define READ_WAKE_MAX 8192
+
 /* ---- failures ---- */
 
 void sc_free(void *memory)
@@ -114,6 +116,7 @@ static void set_state(struct sc_socket *s, enum sc_state state)
 static void enter_closed(struct sc_socket *s, unsigned pending)
 {
     SYS_ARCH_DECL_PROTECT(level);
+    bool is_due;
 
     sc_task_cancel_timer(&s->task);
     sc_tls_free_credentials(s->credentials);
@@ -122,19 +125,10 @@ static void enter_closed(struct sc_socket *s, unsigned pending)
     if (!s->close_requested)
         s->pending |= pending;
     s->state = SC_STATE_CLOSED;
+    is_due = sc_announce_is_due(s);
     SYS_ARCH_UNPROTECT(level);
-    sc_announce(s);
-}
-
-static void add_pending(struct sc_socket *s, unsigned pending)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-
-    SYS_ARCH_PROTECT(level);
-    if (!s->close_requested)
-        s->pending |= pending;
-    SYS_ARCH_UNPROTECT(level);
-    sc_announce(s);
+    if (is_due)
+        sc_announce_post(s);
 }
 
 static void abort_channel(struct sc_socket *s)
@@ -142,6 +136,14 @@ static void abort_channel(struct sc_socket *s)
     if (s->channel)
         s->transport->abort(s->channel);
     s->channel = NULL;
+}
+
+/* What there is to do once the channel has told its news. */
+static unsigned fetch_news(struct sc_socket *s, unsigned wake)
+{
+    if (!(wake & SC_WAKE_NET) || !s->transport->refresh || s->transport->refresh(s->channel))
+        return wake;
+    return (wake & ~(unsigned)SC_WAKE_NET) | SC_WAKE_SEND;
 }
 
 /* ---- connecting ---- */
@@ -214,6 +216,7 @@ static void enter_connected(struct sc_socket *s)
     SYS_ARCH_DECL_PROTECT(level);
     struct sc_endpoint local;
     struct sc_endpoint remote;
+    bool is_due;
 
     end_connect(s);
     s->transport->endpoints(s->channel, &local, &remote);
@@ -226,10 +229,10 @@ static void enter_connected(struct sc_socket *s)
     s->was_connected = true;
     if (!s->close_requested)
         s->pending |= SC_PENDING_CONN_CNF;
+    is_due = sc_announce_is_due(s);
     SYS_ARCH_UNPROTECT(level);
-    sc_announce(s);
-    /* What the peer has sent meanwhile may have come with the same wake-up. */
-    sc_task_wake(&s->task, SC_WAKE_NET);
+    if (is_due)
+        sc_announce_post(s);
 }
 
 /* The largest datagram that fits into one IP packet to `address`. */
@@ -250,6 +253,7 @@ static enum sc_error open_channel(struct sc_socket *s, const ip_addr_t *address,
     struct sc_options options;
     struct sc_endpoint remote = { .port = s->port };
     size_t max = datagram_max(s, address);
+    uint32_t linger_ms;
 
     ip_addr_copy(remote.address, *address);
     SYS_ARCH_PROTECT(level);
@@ -257,6 +261,7 @@ static enum sc_error open_channel(struct sc_socket *s, const ip_addr_t *address,
     s->remote = remote;
     s->datagram_max = max;
     options = s->options;
+    linger_ms = sc_get_config()->linger_ms;
     SYS_ARCH_UNPROTECT(level);
     struct sc_channel_args args = {
         .owner = &s->task,
@@ -264,7 +269,7 @@ static enum sc_error open_channel(struct sc_socket *s, const ip_addr_t *address,
         .protocol = (uint8_t)s->port,
         .local_port = s->local_port,
         .recv_buffer = s->recv_buffer,
-        .linger_ms = sc_config_now().linger_ms,
+        .linger_ms = linger_ms,
         .options = &options,
         .credentials = s->credentials,
     };
@@ -292,10 +297,9 @@ static enum sc_error step_channel(struct sc_socket *s)
     return error;
 }
 
-static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address)
+static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address, uint64_t now)
 {
     const char *reason = NULL;
-    uint64_t now = sc_engine_now();
 
     s->patience_at = now + (s->deadline - now) / 2;
     enum sc_error error = open_channel(s, address, &reason);
@@ -306,14 +310,14 @@ static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address
 }
 
 /* Has the connection under way had half of the time that was left, without an answer? */
-static bool is_impatient(const struct sc_socket *s)
+static bool is_impatient(const struct sc_socket *s, uint64_t now)
 {
-    return s->patience_at && sc_engine_now() >= s->patience_at &&
+    return s->patience_at && now >= s->patience_at &&
            !(s->transport->waiting_for && s->transport->waiting_for(s->channel));
 }
 
 /* Goes over to the next address, when there is one; until that is known the connection goes on. */
-static enum sc_error change_address(struct sc_socket *s)
+static enum sc_error change_address(struct sc_socket *s, uint64_t now)
 {
     ip_addr_t address;
     enum sc_error error = sc_resolve_next(&s->resolve, &address);
@@ -326,16 +330,16 @@ static enum sc_error change_address(struct sc_socket *s)
     }
     note_connect_failure(s, SC_ERR_TIMEOUT, "connect: no answer");
     abort_channel(s);
-    return start_channel(s, &address);
+    return start_channel(s, &address, now);
 }
 
 /* When to look again though nothing has happened. */
-static void wait_to_connect(struct sc_socket *s)
+static void wait_to_connect(struct sc_socket *s, uint64_t now)
 {
     uint64_t at = s->deadline;
     uint64_t patience_at = s->channel ? s->patience_at : 0;
 
-    if (patience_at > sc_engine_now() && patience_at < at)
+    if (patience_at > now && patience_at < at)
         at = patience_at;
     if (s->resolve.again_at && s->resolve.again_at < at)
         at = s->resolve.again_at;
@@ -348,37 +352,39 @@ static bool is_tls_failure(enum sc_error error)
     return error == SC_ERR_SSL_HANDSHAKE || error == SC_ERR_SSL_INIT || error == SC_ERR_SSL_INVALID;
 }
 
-/* Goes through the addresses until one connects or has to be waited for. */
-static void step_connect(struct sc_socket *s)
+/* Goes through the addresses until one connects or has to be waited for. True when it is
+ * connected. */
+static bool step_connect(struct sc_socket *s, uint64_t now)
 {
     enum sc_error error = s->channel ? step_channel(s) : SC_ERR_NOTCONN;
 
     s->resolve.again_at = 0;
-    if (error == SC_ERR_WOULDBLOCK && is_impatient(s))
-        error = change_address(s);
+    if (error == SC_ERR_WOULDBLOCK && is_impatient(s, now))
+        error = change_address(s, now);
     while (error != SC_OK && error != SC_ERR_WOULDBLOCK) {
         ip_addr_t address = s->remote.address;
 
         if (is_tls_failure(error)) {
             fail_connect_for_good(s, error);
-            return;
+            return false;
         }
         if (error == SC_ERR_INPROGRESS) {
-            error = start_channel(s, &address);
+            error = start_channel(s, &address, now);
             continue;
         }
         error = sc_resolve_next(&s->resolve, &address);
         if (error == SC_OK) {
-            error = start_channel(s, &address);
+            error = start_channel(s, &address, now);
         } else if (error == SC_ERR_WOULDBLOCK) {
             set_state(s, SC_STATE_RESOLVING);
         } else {
             fail_connect_for_good(s, error);
-            return;
+            return false;
         }
     }
     if (error == SC_ERR_WOULDBLOCK)
-        wait_to_connect(s);
+        wait_to_connect(s, now);
+    return error == SC_OK;
 }
 
 static void apply_options(struct sc_socket *s)
@@ -394,21 +400,26 @@ static void apply_options(struct sc_socket *s)
     s->transport->set_options(s->channel, &options);
 }
 
-static void run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
+/* True when it is connected now. */
+static bool run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
 {
+    uint64_t now = sc_engine_now();
+
     if (is_closing) {
         end_connect(s);
         abort_channel(s);
         enter_closed(s, 0);
-        return;
+        return false;
     }
-    if (sc_engine_now() >= s->deadline) {
+    if (now >= s->deadline) {
         fail_connect_in_time(s);
-        return;
+        return false;
     }
     if (wake & SC_WAKE_OPTION)
         apply_options(s);
-    step_connect(s);
+    if (s->channel)
+        fetch_news(s, wake);
+    return step_connect(s, now);
 }
 
 /* ---- input ---- */
@@ -433,66 +444,109 @@ static bool gather(struct sc_socket *s, const struct pbuf *piece)
     return is_gathered;
 }
 
-static bool has_unread(struct sc_socket *s)
+/* Is something unread? Then the engine is woken when the script reads. */
+static bool awaits_reader(struct sc_socket *s)
 {
     SYS_ARCH_DECL_PROTECT(level);
     bool is_unread;
 
     SYS_ARCH_PROTECT(level);
     is_unread = s->inbox != NULL;
+    s->read_wake = 0;
     SYS_ARCH_UNPROTECT(level);
     return is_unread;
 }
 
-static void append_inbox(struct sc_socket *s, struct pbuf *first, size_t length, size_t room)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    struct pbuf *last = first;
+/* Pieces that were read and are not in the inbox yet, linked by `next`. */
+struct arrival {
+    struct pbuf *first;
+    struct pbuf *last;
+    size_t length; /* as in inbox_length */
+    size_t bytes;
+    size_t room; /* left in the last one */
+};
 
-    while (last->next)
-        last = last->next;
-    SYS_ARCH_PROTECT(level);
-    if (s->inbox)
-        s->inbox_last->next = first;
+static void add_arrival(struct arrival *in, struct pbuf *piece, size_t length)
+{
+    if (in->last)
+        in->last->next = piece;
     else
-        s->inbox = first;
-    s->inbox_last = last;
-    s->inbox_length += length;
-    s->inbox_room = room;
-    SYS_ARCH_UNPROTECT(level);
+        in->first = piece;
+    in->last = piece;
+    while (in->last->next)
+        in->last = in->last->next;
+    in->length += length;
 }
 
-/* Takes over a received piece of a stream. */
-static void put_stream(struct sc_socket *s, struct pbuf *piece)
+/* How many bytes the script may consume before the engine hears of it: waking it for each piece
+ * costs more than reading that. What is held back of the window is little. */
+static size_t read_wake(const struct sc_socket *s)
+{
+    return LWIP_MIN(s->recv_buffer / 8, READ_WAKE_MAX);
+}
+
+/* Puts what has arrived into the inbox, and tells the script. */
+static void deliver(struct sc_socket *s, struct arrival *in)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_due;
+
+    if (!in->bytes && !in->first)
+        return;
+    SYS_ARCH_PROTECT(level);
+    if (in->first) {
+        if (s->inbox)
+            s->inbox_last->next = in->first;
+        else
+            s->inbox = in->first;
+        s->inbox_last = in->last;
+        s->inbox_room = in->room;
+        s->inbox_length += in->length;
+    }
+    s->bytes_in += in->bytes;
+    s->read_wake = s->has_ended || s->inbox_length >= s->recv_buffer ? 0 : read_wake(s);
+    if (!s->close_requested)
+        s->pending |= SC_PENDING_RECV_IND;
+    is_due = sc_announce_is_due(s);
+    SYS_ARCH_UNPROTECT(level);
+    *in = (struct arrival){ 0 };
+    if (is_due)
+        sc_announce_post(s);
+}
+
+/* Takes over a small piece while the script is behind. False when it is to be taken as it is. */
+static bool gather_arrival(struct sc_socket *s, struct arrival *in, struct pbuf *piece)
+{
+    size_t length = piece->len;
+
+    deliver(s, in);
+    if (gather(s, piece)) {
+        in->bytes += length;
+        pbuf_free(piece);
+        return true;
+    }
+    struct pbuf *buffer = pbuf_alloc(PBUF_RAW, GATHER_BUFFER, PBUF_RAM);
+    if (!buffer)
+        return false;
+    memcpy(buffer->payload, piece->payload, length);
+    buffer->len = (u16_t)length;
+    pbuf_free(piece);
+    add_arrival(in, buffer, length);
+    in->bytes += length;
+    in->room = GATHER_BUFFER - length;
+    deliver(s, in);
+    return true;
+}
+
+static void take_piece(struct sc_socket *s, struct arrival *in, struct pbuf *piece, bool is_behind)
 {
     size_t length = piece->tot_len;
 
-    if (!piece->next && length <= GATHER_PIECE_MAX && has_unread(s)) {
-        if (gather(s, piece)) {
-            pbuf_free(piece);
-            return;
-        }
-        struct pbuf *buffer = pbuf_alloc(PBUF_RAW, GATHER_BUFFER, PBUF_RAM);
-        if (buffer) {
-            memcpy(buffer->payload, piece->payload, length);
-            buffer->len = (u16_t)length;
-            pbuf_free(piece);
-            append_inbox(s, buffer, length, GATHER_BUFFER - length);
-            return;
-        }
-    }
-    append_inbox(s, piece, length, 0);
-}
-
-static bool has_inbox_room(const struct sc_socket *s)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    bool has_room;
-
-    SYS_ARCH_PROTECT(level);
-    has_room = s->inbox_length < s->recv_buffer;
-    SYS_ARCH_UNPROTECT(level);
-    return has_room;
+    if (is_behind && !s->transport->is_datagram && !piece->next && length <= GATHER_PIECE_MAX &&
+        gather_arrival(s, in, piece))
+        return;
+    add_arrival(in, piece, s->transport->is_datagram ? length + SC_DATAGRAM_COST : length);
+    in->bytes += length;
 }
 
 /* The connection is gone: nothing more can be sent, and what is under way has failed. What was
@@ -515,33 +569,20 @@ static void end_input(struct sc_socket *s, enum sc_error error)
         break_connection(s, error, s->channel->reason);
 }
 
-static void tell_consumed(struct sc_socket *s)
+static void tell_consumed(struct sc_socket *s, size_t length)
 {
-    SYS_ARCH_DECL_PROTECT(level);
-    size_t length;
-
-    SYS_ARCH_PROTECT(level);
-    length = s->read_length;
-    s->read_length = 0;
-    SYS_ARCH_UNPROTECT(level);
     if (length && !s->has_ended)
         s->transport->consumed(s->channel, length);
 }
 
-static void count_input(struct sc_socket *s, size_t length)
+/* `unread` bytes are in the inbox already. */
+static void fill_inbox(struct sc_socket *s, size_t unread)
 {
-    SYS_ARCH_DECL_PROTECT(level);
+    struct arrival in = { 0 };
+    bool is_behind = unread != 0;
+    size_t room = s->recv_buffer > unread ? s->recv_buffer - unread : 0;
 
-    SYS_ARCH_PROTECT(level);
-    s->bytes_in += length;
-    SYS_ARCH_UNPROTECT(level);
-}
-
-static void fill_inbox(struct sc_socket *s)
-{
-    bool has_new = false;
-
-    while (!s->has_ended && has_inbox_room(s)) {
+    while (!s->has_ended && room) {
         struct pbuf *piece;
         enum sc_error error = s->transport->read(s->channel, &piece);
         if (error == SC_ERR_WOULDBLOCK)
@@ -550,15 +591,13 @@ static void fill_inbox(struct sc_socket *s)
             end_input(s, error);
             break;
         }
-        count_input(s, piece->tot_len);
-        if (s->transport->is_datagram)
-            append_inbox(s, piece, piece->tot_len + SC_DATAGRAM_COST, 0);
-        else
-            put_stream(s, piece);
-        has_new = true;
+        size_t length =
+            s->transport->is_datagram ? piece->tot_len + SC_DATAGRAM_COST : piece->tot_len;
+        room -= LWIP_MIN(room, length);
+        take_piece(s, &in, piece, is_behind);
+        is_behind = true;
     }
-    if (has_new)
-        add_pending(s, SC_PENDING_RECV_IND);
+    deliver(s, &in);
 }
 
 /* Input that nobody will read still has to be taken, for the peer to get rid of what it sends. */
@@ -592,31 +631,29 @@ static void check_broken(struct sc_socket *s)
 
 /* ---- output ---- */
 
-static void finish_block(struct sc_socket *s, struct sc_send_block *block, enum sc_error error)
+/* Marks the first block that is not done as done, and returns the next. */
+static struct sc_send_block *finish_block(struct sc_socket *s, struct sc_send_block *block,
+                                          enum sc_error error)
 {
     SYS_ARCH_DECL_PROTECT(level);
+    struct sc_send_block *next;
+    bool is_due;
 
     SYS_ARCH_PROTECT(level);
-    s->to_confirm = block->next;
+    next = block->next;
+    s->to_confirm = next;
     if (s->to_write == block)
-        s->to_write = block->next;
+        s->to_write = next;
     if (error == SC_OK)
         s->bytes_out += block->length;
     if (block->error == SC_OK)
         block->error = error;
     block->is_done = true;
+    is_due = sc_announce_is_due(s);
     SYS_ARCH_UNPROTECT(level);
-}
-
-static struct sc_send_block *first_to_write(struct sc_socket *s)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    struct sc_send_block *block;
-
-    SYS_ARCH_PROTECT(level);
-    block = s->to_write;
-    SYS_ARCH_UNPROTECT(level);
-    return block;
+    if (is_due)
+        sc_announce_post(s);
+    return next;
 }
 
 static struct sc_send_block *first_to_confirm(struct sc_socket *s)
@@ -650,58 +687,58 @@ static enum sc_error write_block(struct sc_socket *s, struct sc_send_block *bloc
     return SC_OK;
 }
 
-static void flush_outbox(struct sc_socket *s)
+/* Hands on the blocks from `block` on. Returns the first that is not written, NULL: none. */
+static struct sc_send_block *flush_outbox(struct sc_socket *s, struct sc_send_block *block)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    struct sc_send_block *block;
 
-    while (!s->has_broken && (block = first_to_write(s))) {
+    while (block && !s->has_broken) {
         enum sc_error error = write_block(s, block);
         if (error == SC_ERR_WOULDBLOCK)
-            return;
+            break;
         if (error != SC_OK && !s->transport->is_datagram) {
             break_connection(s, error, s->channel->reason);
-            return;
+            break;
         }
         SYS_ARCH_PROTECT(level);
         if (error != SC_OK)
             block->error = error;
-        s->to_write = block->next;
+        block = block->next;
+        s->to_write = block;
         SYS_ARCH_UNPROTECT(level);
     }
+    return block;
 }
 
-/* Marks as done what the peer has acknowledged; after the connection broke, everything. */
-static void confirm_sends(struct sc_socket *s)
+/* Marks as done what the peer has acknowledged, from `block` on and before `unwritten`; after the
+ * connection broke, everything. Returns the first that is not done, NULL: none. */
+static struct sc_send_block *confirm_sends(struct sc_socket *s, struct sc_send_block *block,
+                                           const struct sc_send_block *unwritten)
 {
-    struct sc_send_block *block;
-    bool has_news = false;
-
-    while ((block = first_to_confirm(s))) {
+    while (block) {
         if (s->has_broken)
-            finish_block(s, block, s->break_error);
-        else if (block == first_to_write(s) || (block->is_accepted && block->error == SC_OK &&
-                                                !s->transport->reached(s->channel, block->mark)))
+            block = finish_block(s, block, s->break_error);
+        else if (block == unwritten || (block->is_accepted && block->error == SC_OK &&
+                                        !s->transport->reached(s->channel, block->mark)))
             break;
         else
-            finish_block(s, block, block->error);
-        has_news = true;
+            block = finish_block(s, block, block->error);
     }
-    if (has_news)
-        sc_announce(s);
+    return block;
 }
 
 /* ---- connected ---- */
 
-static uint64_t time_of_last_read(struct sc_socket *s)
+/* When the script may hear of the end: a while after its last read. */
+static uint64_t time_of_end(struct sc_socket *s)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    uint64_t last_read;
+    uint64_t due;
 
     SYS_ARCH_PROTECT(level);
-    last_read = s->last_read;
+    due = s->last_read ? s->last_read + sc_get_config()->close_grace_ms : 0;
     SYS_ARCH_UNPROTECT(level);
-    return last_read;
+    return due;
 }
 
 /* Tells the script of the end, once it has read everything, all its sends have ended, and the
@@ -712,12 +749,10 @@ static void tell_end(struct sc_socket *s)
 
     if (!s->has_ended || s->state == SC_STATE_LOST)
         return;
-    if (has_unread(s) || first_to_confirm(s))
+    if (awaits_reader(s) || first_to_confirm(s))
         return;
-    uint64_t last_read = time_of_last_read(s);
-    uint64_t now = sc_engine_now();
-    uint64_t due = last_read ? last_read + sc_config_now().close_grace_ms : now;
-    if (due > now) {
+    uint64_t due = time_of_end(s);
+    if (due > sc_engine_now()) {
         sc_task_wake_at(&s->task, due);
         return;
     }
@@ -729,35 +764,46 @@ static void tell_end(struct sc_socket *s)
     sc_announce(s);
 }
 
-static void run_connected(struct sc_socket *s, unsigned wake)
+/* The shared fields that a step goes by, read at its start. What changes meanwhile wakes the task
+ * again. */
+struct outlook {
+    enum sc_state state;
+    bool is_closing;
+    size_t unread;   /* bytes in the inbox */
+    size_t consumed; /* bytes that the channel is to be told of */
+    struct sc_send_block *to_write;
+    struct sc_send_block *to_confirm;
+};
+
+static void run_connected(struct sc_socket *s, unsigned wake, const struct outlook *o)
 {
     if (wake & SC_WAKE_OPTION)
         apply_options(s);
-    tell_consumed(s);
-    fill_inbox(s);
-    check_broken(s);
-    flush_outbox(s);
-    confirm_sends(s);
+    tell_consumed(s, o->consumed);
+    if (wake & ~(unsigned)SC_WAKE_SEND) {
+        fill_inbox(s, o->unread);
+        check_broken(s);
+    }
+    struct sc_send_block *unwritten = flush_outbox(s, o->to_write);
+    confirm_sends(s, o->to_confirm, unwritten);
     tell_end(s);
 }
 
 /* ---- closing ---- */
 
-static void enter_closing(struct sc_socket *s)
+static void enter_closing(struct sc_socket *s, size_t consumed)
 {
     SYS_ARCH_DECL_PROTECT(level);
     struct pbuf *unread;
     size_t length;
 
-    s->deadline = sc_engine_now() + sc_config_now().linger_ms;
-    sc_task_wake_at(&s->task, s->deadline);
     SYS_ARCH_PROTECT(level);
+    s->deadline = sc_engine_read_clock() + sc_get_config()->linger_ms;
     s->state = SC_STATE_CLOSING;
     unread = s->inbox;
     s->inbox = NULL;
-    length = s->inbox_length + s->read_length;
+    length = s->inbox_length + consumed;
     s->inbox_length = 0;
-    s->read_length = 0;
     SYS_ARCH_UNPROTECT(level);
     sc_socket_free_pbufs(unread);
     if (length && !s->has_ended)
@@ -783,57 +829,74 @@ static void leave_closing(struct sc_socket *s)
     enter_closed(s, 0);
 }
 
-static void run_closing(struct sc_socket *s)
+/* False when the socket is CLOSED, and the script thread's. */
+static bool run_closing(struct sc_socket *s, const struct outlook *o)
 {
     discard_input(s);
     check_broken(s);
-    flush_outbox(s);
-    confirm_sends(s);
+    struct sc_send_block *unwritten = flush_outbox(s, o->to_write);
+    struct sc_send_block *unconfirmed = confirm_sends(s, o->to_confirm, unwritten);
     bool is_shut = false;
-    if (!s->has_broken && !first_to_write(s))
-        is_shut = step_shutdown(s) == SC_OK && !first_to_confirm(s);
+    if (!s->has_broken && !unwritten)
+        is_shut = step_shutdown(s) == SC_OK && !unconfirmed;
     if (!is_shut && sc_engine_now() >= s->deadline)
         break_connection(s, SC_ERR_ABORT, "close: not acknowledged within the linger time");
     if (s->has_broken)
-        confirm_sends(s);
-    if (is_shut || s->has_broken)
-        leave_closing(s);
+        confirm_sends(s, unconfirmed, NULL);
+    if (!is_shut && !s->has_broken)
+        return true;
+    leave_closing(s);
+    return false;
 }
 
 /* ---- entry points ---- */
 
-void sc_socket_run(struct sc_task *task, unsigned wake)
+static struct outlook look(struct sc_socket *s)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    struct sc_socket *s = (struct sc_socket *)(void *)task;
-    enum sc_state state;
-    bool is_closing;
+    struct outlook o;
 
     SYS_ARCH_PROTECT(level);
-    state = s->state;
-    is_closing = s->close_requested;
+    o.state = s->state;
+    o.is_closing = s->close_requested;
+    o.unread = s->inbox_length;
+    o.consumed = s->read_length;
+    s->read_length = 0;
+    o.to_write = s->to_write;
+    o.to_confirm = s->to_confirm;
     SYS_ARCH_UNPROTECT(level);
-    if ((wake & SC_WAKE_NET) && s->channel && s->transport->refresh)
-        s->transport->refresh(s->channel);
-    switch (state) {
+    return o;
+}
+
+void sc_socket_run(struct sc_task *task, unsigned wake)
+{
+    struct sc_socket *s = (struct sc_socket *)(void *)task;
+    struct outlook o = look(s);
+
+    switch (o.state) {
     case SC_STATE_FREE:
     case SC_STATE_CLOSED:
         break;
     case SC_STATE_RESOLVING:
     case SC_STATE_CONNECTING:
-        run_connecting(s, wake, is_closing);
+        /* What the peer has sent meanwhile may have come with the same wake-up. */
+        if (run_connecting(s, wake, o.is_closing))
+            run_connected(s, wake, &o);
         break;
     case SC_STATE_CONNECTED:
     case SC_STATE_LOST:
-        if (!is_closing) {
-            run_connected(s, wake);
+        wake = fetch_news(s, wake);
+        if (!o.is_closing) {
+            run_connected(s, wake, &o);
             break;
         }
-        enter_closing(s);
-        run_closing(s);
+        enter_closing(s, o.consumed);
+        if (run_closing(s, &o))
+            sc_task_wake_at(&s->task, s->deadline);
         break;
     case SC_STATE_CLOSING:
-        run_closing(s);
+        fetch_news(s, wake);
+        run_closing(s, &o);
         break;
     }
 }

@@ -20,6 +20,9 @@ struct pbuf;
 /* What a datagram counts beside its bytes, so that empty ones are bounded too. */
 #define SC_DATAGRAM_COST 64
 
+/* A block with room for so many bytes at most is kept for the socket's next send. */
+#define SC_SPARE_MAX 256
+
 /* One sc_send, from the call to its SEND_CNF. A refused send stands here without data, so that its
  * SEND_CNF comes in its turn. */
 struct sc_send_block {
@@ -28,6 +31,7 @@ struct sc_send_block {
     bool is_accepted;           /* sc_send took it; else it was refused */
     enum sc_error error;        /* of a refused or failed send; final once is_done */
     size_t length;              /* of the script's data */
+    size_t capacity;            /* what there is room for */
     unsigned times;             /* so many refused sends of this length in a row */
     size_t written;             /* engine: bytes that the channel has taken */
     uint32_t mark;              /* engine: the channel's mark once all is written */
@@ -53,7 +57,8 @@ struct sc_socket {
     size_t send_used;    /* bytes accepted and not yet confirmed */
     size_t sends_used;   /* the same, counted in sends */
     size_t inbox_offset; /* bytes of the inbox's first pbuf that were consumed */
-    char *host;          /* owned; the engine may read it until the socket is CLOSED */
+    struct sc_send_block *spare; /* kept for the next send, or NULL */
+    char *host;                  /* owned; the engine may read it until the socket is CLOSED */
     struct sc_tls_credentials *credentials; /* owned by the engine until CLOSED; NULL without TLS */
 
     /* Set by sc_open before the engine sees the socket, constant from then on. */
@@ -88,6 +93,7 @@ struct sc_socket {
     size_t inbox_length; /* bytes not consumed, with SC_DATAGRAM_COST for each datagram */
     size_t inbox_room;   /* bytes that still fit into the last pbuf */
     size_t read_length;  /* bytes consumed, that the channel was not told of */
+    size_t read_wake;    /* so many of them make it worth to wake the engine */
     uint64_t last_read;  /* when the script last read data */
     struct sc_options options;
     size_t datagram_max; /* largest datagram that the path takes; 0: not a datagram socket */
@@ -109,14 +115,16 @@ struct sc_socket {
     enum sc_error break_error;
 };
 
-/* The socket of an id below max_sockets, in whatever state, else NULL. */
+/* The socket of an id below max_sockets, in whatever state, else NULL. Any thread. */
 struct sc_socket *sc_socket_at(int id);
+/* The same for the script thread, which alone changes the table. */
+struct sc_socket *sc_socket_find(int id);
 
 /* Bytes that can be read now. Under protection. */
 size_t sc_socket_readable(const struct sc_socket *socket);
 
-/* A copy of the options in force. Any thread. */
-struct sc_config sc_config_now(void);
+/* Frees a block that is off the list, or keeps it for the next send. Script thread. */
+void sc_socket_free_block(struct sc_socket *socket, struct sc_send_block *block);
 
 /* lwIP's mem_free takes no NULL. */
 void sc_free(void *memory);

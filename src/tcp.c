@@ -26,6 +26,8 @@
 #define LINGERING_MAX 1024
 /* Slow timer's ticks of half a second between two looks for memory. */
 #define POLL_INTERVAL 1
+/* lwIP copies what is this short: a pbuf that points at it would cost more. */
+#define COPY_MAX 128
 
 struct sc_tcp_channel {
     struct sc_channel channel; /* first */
@@ -106,11 +108,14 @@ static void take_news(struct sc_tcp_channel *t)
     t->is_up = t->has_come_up;
 }
 
-static void refresh(struct sc_channel *channel)
+static bool refresh(struct sc_channel *channel)
 {
+    struct sc_tcp_channel *t = tcp_of(channel);
+
     LOCK_TCPIP_CORE();
-    take_news(tcp_of(channel));
+    take_news(t);
     UNLOCK_TCPIP_CORE();
+    return t->input || t->had_fin || t->is_gone;
 }
 
 /* The error of an established connection in the script's terms. lwIP has ERR_ABRT for everything
@@ -385,45 +390,47 @@ static err_t start_connect(struct sc_tcp_channel *t, const struct sc_channel_arg
     return tcp_connect(t->pcb, &args->remote.address, args->remote.port, on_connected);
 }
 
-static struct tcp_pcb *new_pcb(const struct sc_channel_args *args)
+/* Without a pcb there was no memory for one. */
+static err_t make_pcb(struct sc_tcp_channel *t, const struct sc_channel_args *args)
 {
-    LWIP_UNUSED_ARG(args); /* without LWIP_IPV6 */
+    err_t err = ERR_MEM;
+
     LOCK_TCPIP_CORE();
-    struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&args->remote.address));
+    t->pcb = tcp_new_ip_type(IP_GET_TYPE(&args->remote.address));
+    if (t->pcb)
+        err = start_connect(t, args);
     UNLOCK_TCPIP_CORE();
-    return pcb;
+    return err;
 }
 
 static enum sc_error open_channel(const struct sc_channel_args *args, struct sc_channel **out,
                                   const char **reason)
 {
-    struct sc_tcp_channel *t = mem_calloc(1, sizeof(*t));
+    struct sc_tcp_channel *t = mem_malloc(sizeof(*t));
 
     if (!t) {
         *reason = "connect: out of memory";
         return SC_ERR_NOMEM;
     }
-    t->channel.ops = &sc_tcp;
-    t->channel.owner = args->owner;
-    t->window = (tcpwnd_size_t)LWIP_MIN(args->recv_buffer, TCP_WND);
-    t->linger_ms = args->linger_ms;
-    t->copies = args->copies;
-    t->keepalive = args->options->keepalive;
-    t->input_end = &t->input;
-    t->pcb = new_pcb(args);
-    if (!t->pcb && lingering) {
+    *t = (struct sc_tcp_channel){
+        .channel = { .ops = &sc_tcp, .owner = args->owner },
+        .window = (tcpwnd_size_t)LWIP_MIN(args->recv_buffer, TCP_WND),
+        .input_end = &t->input,
+        .keepalive = args->options->keepalive,
+        .copies = args->copies,
+        .linger_ms = args->linger_ms,
+    };
+    err_t err = make_pcb(t, args);
+    if (err != ERR_OK && !t->pcb && lingering) {
         /* On a small target the lingering ones may hold the last pcb. */
         end_lingering(lingering);
-        t->pcb = new_pcb(args);
+        err = make_pcb(t, args);
     }
-    if (!t->pcb) {
+    if (err != ERR_OK && !t->pcb) {
         mem_free(t);
         *reason = "connect: out of memory for another connection";
         return SC_ERR_NOMEM;
     }
-    LOCK_TCPIP_CORE();
-    err_t err = start_connect(t, args);
-    UNLOCK_TCPIP_CORE();
     if (err != ERR_OK) {
         latch(t, err);
         enum sc_error error = explain_connect(t);
@@ -456,7 +463,8 @@ static err_t write_part(struct sc_tcp_channel *t, const void *data, size_t lengt
     part = LWIP_MIN(part, 0xffff);
     if (!part)
         return ERR_WOULDBLOCK;
-    err_t err = tcp_write(pcb, data, (u16_t)part, t->copies ? TCP_WRITE_FLAG_COPY : 0);
+    err_t err =
+        tcp_write(pcb, data, (u16_t)part, t->copies || part <= COPY_MAX ? TCP_WRITE_FLAG_COPY : 0);
     if (err == ERR_OK) {
         *taken = part;
         t->written = pcb->snd_lbb;
@@ -481,12 +489,12 @@ static enum sc_error write_some(struct sc_channel *channel, const void *data, si
     LOCK_TCPIP_CORE();
     if (t->pcb)
         err = write_part(t, data, length, taken);
-    take_news(t);
     UNLOCK_TCPIP_CORE();
     if (err == ERR_OK)
         return SC_OK;
     if (err == ERR_WOULDBLOCK || err == ERR_MEM)
         return SC_ERR_WOULDBLOCK;
+    refresh(channel);
     latch(t, err);
     return explain(t);
 }
@@ -634,20 +642,27 @@ static void abort_channel(struct sc_channel *channel)
     free_channel(tcp_of(channel));
 }
 
-/* Input of a released connection: taken and thrown away until the peer closes too. */
-static void run_lingering(struct sc_task *task, unsigned wake)
+/* Takes the input of a released connection and throws it away. False when no more will come. */
+static bool discard_input(struct sc_tcp_channel *t)
 {
-    struct sc_tcp_channel *t =
-        (struct sc_tcp_channel *)(void *)((char *)task - offsetof(struct sc_tcp_channel, linger));
     struct pbuf *piece;
     enum sc_error error;
 
-    refresh(&t->channel);
     while ((error = read_piece(&t->channel, &piece)) == SC_OK) {
         open_window(&t->channel, piece->tot_len);
         pbuf_free(piece);
     }
-    if (error != SC_ERR_WOULDBLOCK || (wake & SC_WAKE_TIMER))
+    return error == SC_ERR_WOULDBLOCK;
+}
+
+/* Until the peer closes too. */
+static void run_lingering(struct sc_task *task, unsigned wake)
+{
+    struct sc_tcp_channel *t =
+        (struct sc_tcp_channel *)(void *)((char *)task - offsetof(struct sc_tcp_channel, linger));
+
+    refresh(&t->channel);
+    if (!discard_input(t) || (wake & SC_WAKE_TIMER))
         end_lingering(t);
 }
 
@@ -655,7 +670,13 @@ static void release_channel(struct sc_channel *channel)
 {
     struct sc_tcp_channel *t = tcp_of(channel);
 
-    if (t->has_fin || t->is_gone) {
+    /* From here on news wake the lingering task; what came before is fetched. */
+    t->linger.run = run_lingering;
+    LOCK_TCPIP_CORE();
+    t->channel.owner = &t->linger;
+    take_news(t);
+    UNLOCK_TCPIP_CORE();
+    if (t->has_fin || !discard_input(t)) {
         free_channel(t);
         return;
     }
@@ -665,13 +686,7 @@ static void release_channel(struct sc_channel *channel)
     *lingering_end = t;
     lingering_end = &t->next_lingering;
     count_lingering(+1);
-    t->linger.run = run_lingering;
-    t->linger.wake = 0;
-    LOCK_TCPIP_CORE();
-    t->channel.owner = &t->linger;
-    UNLOCK_TCPIP_CORE();
     sc_task_wake_at(&t->linger, sc_engine_now() + t->linger_ms);
-    sc_task_wake(&t->linger, SC_WAKE_NET);
 }
 
 size_t sc_tcp_lingering(void)

@@ -402,11 +402,13 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
     return SC_ERR_WOULDBLOCK;
 }
 
-static void refresh(struct sc_channel *channel)
+/* Reading may have to go on that is no news of TCP's. */
+static bool refresh(struct sc_channel *channel)
 {
     struct sc_tls_channel *t = tls_of(channel);
 
     t->tcp->ops->refresh(t->tcp);
+    return true;
 }
 
 static enum sc_error step_connect(struct sc_channel *channel)

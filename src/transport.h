@@ -54,8 +54,9 @@ typedef enum sc_error sc_channel_open(const struct sc_channel_args *args, struct
                                       const char **reason);
 
 /* Fetches what has happened to the connection; to be called first when SC_WAKE_NET woke the owner.
- * The other functions go by what was fetched. */
-typedef void sc_channel_refresh(struct sc_channel *channel);
+ * The other functions go by what was fetched. False when there is nothing to read and the
+ * connection is alive. */
+typedef bool sc_channel_refresh(struct sc_channel *channel);
 
 /* One step of connecting. SC_OK once the channel is usable; SC_ERR_INPROGRESS when it is not, but
  * a new one to the same end may be. */

@@ -638,7 +638,60 @@ static void data_is_announced_once_until_it_is_read(void **state)
     assert_int_equal(expect_message(SC_MSG_RECV_IND, 0).length, 4);
     expect_read("etwo");
     expect_silence();
-    assert_int_equal(fake.consumed, 6);
+    close_and_destroy();
+}
+
+static void connect_with_buffer(size_t recv_buffer)
+{
+    struct sc_config config = *sc_get_config();
+
+    config.recv_buffer = recv_buffer;
+    assert_null(sc_set_config(&config));
+    connect_type(SC_TCP);
+}
+
+static void receive_bytes(size_t length)
+{
+    char text[1100];
+
+    memset(text, 'x', length);
+    text[length] = '\0';
+    receive(text);
+}
+
+/* Waking the engine for every short piece would cost more than reading it. */
+static void the_channel_hears_of_what_was_read_in_portions(void **state)
+{
+    (void)state;
+    connect_with_buffer(8000);
+    receive_bytes(1050);
+    for (int i = 0; i < 9; i++) {
+        sc_consume(id, 100);
+        run();
+        assert_int_equal(fake.consumed, 0);
+    }
+    sc_consume(id, 100);
+    run();
+    assert_int_equal(fake.consumed, 1000);
+    sc_consume(id, 50);
+    run();
+    assert_int_equal(fake.consumed, 1000);
+    receive("x"); /* the engine runs anyway */
+    assert_int_equal(fake.consumed, 1050);
+    close_and_destroy();
+}
+
+static void the_channel_hears_at_once_when_the_buffer_was_full(void **state)
+{
+    (void)state;
+    connect_with_buffer(1024);
+    receive_bytes(1024);
+    receive_bytes(10);
+    assert_int_equal(fake.input_count, 1);
+    sc_consume(id, 1);
+    run();
+    assert_int_equal(fake.consumed, 1);
+    assert_int_equal(fake.input_count, 0);
     close_and_destroy();
 }
 
@@ -1041,9 +1094,28 @@ static void a_refused_post_is_offered_again(void **state)
     assert_int_equal(queue_count, 0);
     assert_int_not_equal(sc_engine_run(), SC_FOREVER);
     queue_room = QUEUE_MAX;
-    run();
+    pass(20);
     expect_message(SC_MSG_CONN_CNF, 0);
     close_and_destroy();
+}
+
+static void a_refused_post_is_offered_when_a_message_was_taken(void **state)
+{
+    struct sc_message m;
+
+    (void)state;
+    connect_type(SC_TCP);
+    int first = id;
+    queue_room = 1;
+    receive("x");
+    open_type(SC_TCP);
+    queue_room = QUEUE_MAX;
+    assert_int_equal(queue_count, 1);
+    assert_true(take(&m));
+    assert_int_equal(m.socket, first);
+    run();
+    assert_true(take(&m));
+    assert_int_equal(m.id, SC_MSG_CONN_CNF);
 }
 
 static void a_socket_stands_in_the_queue_once(void **state)
@@ -1091,6 +1163,8 @@ int main(void)
         TEST(a_close_while_connecting_aborts),
         TEST(a_late_answer_of_an_old_use_is_dropped),
         TEST(data_is_announced_once_until_it_is_read),
+        TEST(the_channel_hears_of_what_was_read_in_portions),
+        TEST(the_channel_hears_at_once_when_the_buffer_was_full),
         TEST(an_announcement_has_the_length_of_when_it_is_delivered),
         TEST(a_datagram_is_announced_alone_and_its_rest_dropped),
         TEST(sends_are_confirmed_in_order_when_acknowledged),
@@ -1113,6 +1187,7 @@ int main(void)
         TEST(a_destroyed_id_has_no_message_of_its_old_life),
         TEST(the_last_socket_is_the_limit),
         TEST(a_refused_post_is_offered_again),
+        TEST(a_refused_post_is_offered_when_a_message_was_taken),
         TEST(a_socket_stands_in_the_queue_once),
         TEST(stopping_frees_sockets_in_every_state),
     };

@@ -44,8 +44,9 @@ static sys_sem_t work;   /* the engine has work */
 static sys_sem_t halted; /* answers a halt */
 
 /* Shared, under SYS_ARCH_PROTECT. */
-static bool is_open;      /* `work` may be signalled */
-static bool is_signalled; /* `work` was, and the thread has not seen it: it never counts above 1 */
+/* `work` was signalled and the thread has not seen it, so that it never counts above 1; or there is
+ * no `work` yet. */
+static bool is_signalled = true;
 static bool is_halt_wanted = true;
 static bool is_halt_answered = true;
 
@@ -55,22 +56,24 @@ void sc_port_wake(void)
     bool is_news;
 
     SYS_ARCH_PROTECT(level);
-    is_news = is_open && !is_signalled;
-    if (is_news)
-        is_signalled = true;
+    is_news = !is_signalled;
+    is_signalled = true;
     SYS_ARCH_UNPROTECT(level);
     if (is_news)
         sys_sem_signal(&work);
 }
 
-/* Lets a halt know that the engine is left alone. True: it may run. */
-static bool may_run(void)
+/* Lets a halt know that the engine is left alone. True: it may run. `is_woken`: the signal was
+ * seen, and what comes from here on, before the engine looks, signals again. */
+static bool may_run(bool is_woken)
 {
     SYS_ARCH_DECL_PROTECT(level);
     bool is_wanted;
     bool is_answer_due;
 
     SYS_ARCH_PROTECT(level);
+    if (is_woken)
+        is_signalled = false;
     is_wanted = is_halt_wanted;
     is_answer_due = is_wanted && !is_halt_answered;
     is_halt_answered = is_wanted;
@@ -80,27 +83,23 @@ static bool may_run(void)
     return !is_wanted;
 }
 
-static void sleep_for(uint32_t ms)
+/* True when `work` was signalled. */
+static bool sleep_for(uint32_t ms)
 {
-    SYS_ARCH_DECL_PROTECT(level);
-
     if (ms == 0)
-        return;
+        return false;
     if (ms == SC_FOREVER)
-        sys_arch_sem_wait(&work, 0);
-    else if (sys_arch_sem_wait(&work, ms < SLEEP_MAX_MS ? ms : SLEEP_MAX_MS) == SYS_ARCH_TIMEOUT)
-        return;
-    /* Before the engine looks: what comes from here on signals again. */
-    SYS_ARCH_PROTECT(level);
-    is_signalled = false;
-    SYS_ARCH_UNPROTECT(level);
+        return sys_arch_sem_wait(&work, 0) != SYS_ARCH_TIMEOUT;
+    return sys_arch_sem_wait(&work, ms < SLEEP_MAX_MS ? ms : SLEEP_MAX_MS) != SYS_ARCH_TIMEOUT;
 }
 
 static void serve(void *unused)
 {
+    bool is_woken = false;
+
     LWIP_UNUSED_ARG(unused);
     for (;;)
-        sleep_for(may_run() ? sc_engine_run() : SC_FOREVER);
+        is_woken = sleep_for(may_run(is_woken) ? sc_engine_run() : SC_FOREVER);
 }
 
 static void set_halt(bool is_wanted)
@@ -125,7 +124,7 @@ static enum sc_error make_thread(void)
         return SC_ERR_NOMEM;
     }
     SYS_ARCH_PROTECT(level);
-    is_open = true;
+    is_signalled = false;
     SYS_ARCH_UNPROTECT(level);
     is_made = true;
     sys_thread_new("socketcore", serve, NULL, SC_SERVICE_STACKSIZE, SC_SERVICE_PRIO);
