@@ -49,6 +49,7 @@ struct sc_link {
     link_name_server_fn *name_server;
 };
 
+extern const struct sc_link sc_link_nat;
 extern const struct sc_link sc_link_slirp;
 extern const struct sc_link sc_link_tap;
 

@@ -1,7 +1,11 @@
 /*
- * The default link: libslirp, a user-mode NAT inside this process. No privileges, nothing to
+ * The links over libslirp, a user-mode NAT inside this process. No privileges, nothing to
  * configure. lwIP is 10.0.2.15 and fec0::15; 10.0.2.2 and fec0::2 are the host, and so are
  * 127.0.0.0/8 and ::1, which slirp takes as they are.
+ *
+ *   nat     the default: TCP goes through relay.c, everything else through slirp
+ *   slirp   all through slirp, which looks at each of its sockets at every event, copies all data
+ *           twice more and writes it a segment at a time
  *
  * slirp is not thread-safe and calls back from inside its own functions: everything here runs under
  * lwIP's core lock, and what slirp sends is queued until sc_net_deliver.
@@ -11,6 +15,8 @@
 #include "host.h"
 #include "link.h"
 #include "pollset.h"
+#include "relay.h"
+#include "relay_packet.h"
 
 #include "lwip/icmp6.h"
 #include "lwip/inet_chksum.h"
@@ -48,6 +54,7 @@ static const unsigned char our_hardware_address[ETH_HWADDR_LEN] = {
 static const unsigned char its_hardware_address[ETH_HWADDR_LEN] = { 0x52, 0x55, 10, 0, 2, 2 };
 
 static Slirp *slirp;
+static bool has_relay;
 
 /* Frames from slirp, oldest first. */
 static struct pbuf *frames[FRAMES_MAX];
@@ -157,6 +164,8 @@ static bool deliver(struct netif *netif)
         if (netif->input(frame, netif) != ERR_OK)
             pbuf_free(frame);
     }
+    if (has_relay && sc_relay_deliver())
+        was_any = true;
     return was_any;
 }
 
@@ -196,12 +205,16 @@ static err_t send_packet(struct netif *netif, struct pbuf *p, u16_t type)
 static err_t send_ip4(struct netif *netif, struct pbuf *p, const ip4_addr_t *next_hop)
 {
     (void)next_hop;
+    if (has_relay && sc_packet_is_tcp(p))
+        return sc_relay_send(p);
     return send_packet(netif, p, ETHTYPE_IP);
 }
 
 static err_t send_ip6(struct netif *netif, struct pbuf *p, const ip6_addr_t *next_hop)
 {
     (void)next_hop;
+    if (has_relay && sc_packet_is_tcp(p))
+        return sc_relay_send(p);
     return send_packet(netif, p, ETHTYPE_IPV6);
 }
 
@@ -250,6 +263,8 @@ static void watch(uint64_t now, uint64_t *until)
 {
     uint32_t timeout_ms = UINT32_MAX;
 
+    if (has_relay)
+        sc_relay_watch();
     slirp_pollfds_fill(slirp, &timeout_ms, add_descriptor, NULL);
     /* slirp counts from each call anew: an earlier wish stands until it was fulfilled. */
     bring_forward(&dispatch_at, now + (uint64_t)timeout_ms * 1000);
@@ -260,6 +275,8 @@ static void watch(uint64_t now, uint64_t *until)
 static void dispatch(uint64_t now, int ready)
 {
     fire_timers(now);
+    if (has_relay && sc_relay_dispatch())
+        ready--;
     if (ready == 0 && now < dispatch_at)
         return;
     dispatch_at = SC_NEVER;
@@ -319,8 +336,10 @@ static bool is_connected(int fd)
 static bool is_flushed(void)
 {
     bool result = true;
-    char *report = slirp_connection_info(slirp);
 
+    if (has_relay)
+        return sc_relay_is_flushed();
+    char *report = slirp_connection_info(slirp);
     for (char *line = strtok(report, "\n"); line && result; line = strtok(NULL, "\n")) {
         int fd;
         int to_host;
@@ -443,6 +462,38 @@ static void close_slirp(void)
         pbuf_free(frame);
 }
 
+static const char *open_nat(struct netif *netif, const char *argument)
+{
+    const char *trouble = open_slirp(netif, argument);
+
+    if (trouble)
+        return trouble;
+    /* Both ends are in this process; slirp, for what it gets, does verify. */
+    NETIF_SET_CHECKSUM_CTRL(netif, netif->chksum_flags & ~NETIF_CHECKSUM_GEN_TCP);
+    trouble = sc_relay_open(netif);
+    if (trouble)
+        close_slirp();
+    has_relay = !trouble;
+    return trouble;
+}
+
+static void close_nat(void)
+{
+    sc_relay_close();
+    has_relay = false;
+    close_slirp();
+}
+
+const struct sc_link sc_link_nat = {
+    .name = "nat",
+    .has_host_loopback = true,
+    .open = open_nat,
+    .close = close_nat,
+    .watch = watch,
+    .dispatch = dispatch,
+    .deliver = deliver,
+    .is_flushed = is_flushed,
+};
 const struct sc_link sc_link_slirp = {
     .name = "slirp",
     .has_host_loopback = true,

@@ -1,7 +1,8 @@
 /*
  * lwIP's one network interface, over the link that the environment names:
  *
- *   SOCKETCORE_LINK=slirp      the default: user-mode NAT, see link_slirp.c
+ *   SOCKETCORE_LINK=nat        the default: user-mode NAT, see link_slirp.c and relay.c
+ *   SOCKETCORE_LINK=slirp      the same with libslirp alone
  *   SOCKETCORE_LINK=tap:NAME   a TAP interface, see link_tap.c
  *
  * Everything here runs under lwIP's core lock.
@@ -95,10 +96,11 @@ void sc_net_dispatch(uint64_t now, int ready)
 }
 
 /* The engine keeps lwIP's queues filled as long as a socket has anything to send, so there is no
- * need to look any further. */
+ * need to look any further. What is bound to an interface is a link's own. */
 static bool has_output(const struct tcp_pcb *pcb)
 {
-    return pcb->state >= ESTABLISHED && (pcb->unsent || pcb->unacked);
+    return pcb->netif_idx == NETIF_NO_INDEX && pcb->state >= ESTABLISHED &&
+           (pcb->unsent || pcb->unacked);
 }
 
 bool sc_net_is_flushed(void)
@@ -117,7 +119,7 @@ bool sc_net_is_flushed(void)
 /* Splits "tap:tap0" into the link and what stands behind the colon. */
 static const struct sc_link *choose_link(const char **argument)
 {
-    static const struct sc_link *const links[] = { &sc_link_slirp, &sc_link_tap };
+    static const struct sc_link *const links[] = { &sc_link_nat, &sc_link_slirp, &sc_link_tap };
     const char *wanted = getenv("SOCKETCORE_LINK");
 
     *argument = "";
@@ -148,7 +150,7 @@ const char *sc_net_start(void)
     const struct sc_link *chosen = choose_link(&argument);
 
     if (!chosen)
-        return "SOCKETCORE_LINK is neither slirp nor tap:NAME";
+        return "SOCKETCORE_LINK is none of nat, slirp and tap:NAME";
     if (!is_initialized) {
         lwip_init();
         is_initialized = true;

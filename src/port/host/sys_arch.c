@@ -376,13 +376,15 @@ void sys_init(void)
 /* ---- memory: malloc, counted to the byte (malloc_usable_size differs from call to call) ---- */
 
 union memory_header {
-    size_t size;
+    size_t size; /* 0 for what does not count */
     max_align_t alignment;
 };
 
 /* What each of the two threads (arch/biased_lock.h) has allocated less what it has freed: either
  * may be below zero, and wraps. One writer each, so no read-modify-write has to be atomic. */
 static atomic_size_t memory_used[2];
+/* By thread: what it allocates does not count. */
+static bool is_uncounted[2];
 static atomic_size_t memory_limit; /* 0: none */
 
 static void add_memory(size_t size)
@@ -399,12 +401,17 @@ size_t sc_host_memory(void)
            atomic_load_explicit(&memory_used[1], memory_order_relaxed);
 }
 
+void sc_host_count_memory(bool counts)
+{
+    is_uncounted[sc_is_stand_in] = !counts;
+}
+
 /* Two threads at once may go over the limit by what one of them asks for. */
 static bool has_room(size_t size)
 {
     size_t limit = atomic_load_explicit(&memory_limit, memory_order_relaxed);
 
-    if (!limit)
+    if (!limit || is_uncounted[sc_is_stand_in])
         return true;
     size_t used = sc_host_memory();
     return used < limit && size <= limit - used;
@@ -414,6 +421,8 @@ static void *count_memory(union memory_header *header, size_t size)
 {
     if (!header)
         return NULL;
+    if (is_uncounted[sc_is_stand_in])
+        size = 0;
     header->size = size;
     add_memory(size);
     return header + 1;
