@@ -7,6 +7,7 @@
 local here, build = os.getenv("BENCH_DIR"), os.getenv("BENCH_BUILD")
 package.path = here .. "/?.lua;" .. package.path
 
+local figures = require "figures"
 local json = require "json"
 local options = require "options"
 local publish = require "publish"
@@ -39,6 +40,24 @@ local function check_writable(name)
     file:close()
 end
 
+-- run.sh has raised the limit as far as it goes.
+local function check_files(parts, growth)
+    local allowed = tonumber(os.getenv("BENCH_FILES") or "") or math.huge
+    local function check(needed, what)
+        if needed > allowed then
+            error(string.format("%s wants %d open files and this shell may have %d. Raise the hard "
+                .. "limit (ulimit -H -n, /etc/security/limits.conf), or leave it out with --only.",
+                what, needed, allowed), 0)
+        end
+    end
+    check(growth and figures.GROWTH_FILES or 0, "--growth")
+    for _, part in ipairs(parts) do
+        for _, figure in ipairs(part.figures) do
+            check(figure.files or 0, figure.name)
+        end
+    end
+end
+
 local function measure(chosen)
     local result = {
         date = os.date("!%Y-%m-%dT%H:%M:%SZ"),
@@ -50,8 +69,9 @@ local function measure(chosen)
         seconds = chosen.seconds,
         figures = {},
     }
+    local parts = chosen.growth and {} or rounds.parts(chosen.only)
+    check_files(parts, chosen.growth or chosen.publish)
     if not chosen.growth then
-        local parts = rounds.parts(chosen.only)
         result.figures = report.entries(parts, rounds.run(parts, chosen))
     end
     if chosen.growth or chosen.publish then
