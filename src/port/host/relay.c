@@ -394,14 +394,15 @@ static ssize_t write_pieces(struct flow *flow)
 {
     struct iovec pieces[PIECES_MAX];
     struct msghdr message = { .msg_iov = pieces };
+    struct iovec *last = NULL;
     const char *end = NULL;
 
     for (struct pbuf *piece = flow->out; piece; piece = piece->next) {
-        if (piece->payload == end) { /* most often, because the data was copied one by one */
-            pieces[message.msg_iovlen - 1].iov_len += piece->len;
+        if (last && piece->payload == end) { /* as a rule, because they were copied one by one */
+            last->iov_len += piece->len;
         } else if (message.msg_iovlen < PIECES_MAX) {
-            pieces[message.msg_iovlen++] =
-                (struct iovec){ .iov_base = piece->payload, .iov_len = piece->len };
+            last = &pieces[message.msg_iovlen++];
+            *last = (struct iovec){ .iov_base = piece->payload, .iov_len = piece->len };
         } else {
             break;
         }
@@ -1098,8 +1099,10 @@ const char *sc_relay_open(struct netif *interface)
 
 void sc_relay_close(void)
 {
-    while (flows)
-        close_flow(flows);
+    for (struct flow *flow = flows, *next; flow; flow = next) {
+        next = flow->next;
+        close_flow(flow);
+    }
     active = NULL;
     with_news = NULL;
     while (packets_count)
