@@ -1,7 +1,8 @@
 /*
  * Asks mbedTLS's ciphers, hashes and public-key arithmetic a few thousand questions and prints the
  * answers, a line each. Linked once with the crypto engine and once with mbedTLS's own code it must
- * print the same, see engine.cmake.
+ * print the same, see engine.cmake. With the argument "portable" libgcrypt uses none of the CPU's
+ * special instructions; nettle is told by NETTLE_FAT_OVERRIDE.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -15,6 +16,9 @@
 #include <mbedtls/sha256.h>
 #include <mbedtls/sha512.h>
 #include <psa/crypto.h>
+#if defined(SC_HAVE_GCRYPT)
+#include <gcrypt.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -535,8 +539,15 @@ static void ask_rsa(unsigned bits)
     mbedtls_rsa_free(&rsa);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+#if defined(SC_HAVE_GCRYPT)
+    if (argc > 1 && strcmp(argv[1], "portable") == 0)
+        gcry_control(GCRYCTL_DISABLE_HWF, "all", NULL);
+#else
+    (void)argc;
+    (void)argv;
+#endif
     ask_gcm();
     ask_chachapoly();
     ask_hashes();
