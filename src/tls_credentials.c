@@ -514,6 +514,41 @@ static bool set_record_max(mbedtls_ssl_config *config, size_t size)
     return mbedtls_ssl_conf_max_frag_len(config, code) == 0;
 }
 
+#if defined(SC_TLS_HAS_AES)
+#define SUITES_MAX 160
+
+static bool has_in_name(int suite, const char *word)
+{
+    return strstr(mbedtls_ssl_get_ciphersuite_name(suite), word) != NULL;
+}
+
+/* mbedTLS's order, but for ChaCha20 and the GCM suites that follow it, which change places. */
+static const int *aes_first(void)
+{
+    static int suites[SUITES_MAX + 1]; /* made once; script thread */
+    int held[SUITES_MAX];
+    size_t length = 0, held_count = 0;
+
+    if (suites[0])
+        return suites;
+    for (const int *id = mbedtls_ssl_list_ciphersuites(); *id && length + held_count < SUITES_MAX;
+         id++) {
+        if (has_in_name(*id, "CHACHA20")) {
+            held[held_count++] = *id;
+            continue;
+        }
+        if (!has_in_name(*id, "GCM")) {
+            memcpy(suites + length, held, held_count * sizeof(*held));
+            length += held_count;
+            held_count = 0;
+        }
+        suites[length++] = *id;
+    }
+    memcpy(suites + length, held, held_count * sizeof(*held));
+    return suites;
+}
+#endif
+
 static bool set_defaults(mbedtls_ssl_config *config)
 {
     if (mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
@@ -522,6 +557,10 @@ static bool set_defaults(mbedtls_ssl_config *config)
     if (!set_record_max(config, sc_get_config()->tls_record_max))
         return false;
     mbedtls_ssl_conf_rng(config, sc_tls_random, NULL);
+#if defined(SC_TLS_HAS_AES)
+    if (SC_TLS_HAS_AES())
+        mbedtls_ssl_conf_ciphersuites(config, aes_first());
+#endif
 #if defined(MBEDTLS_SSL_PROTO_TLS1_2) && defined(MBEDTLS_SSL_PROTO_TLS1_3)
     mbedtls_ssl_conf_sig_algs(config, signatures);
 #endif

@@ -136,5 +136,10 @@ void sc_lwip_free(void *memory);
 
 /* Reconnecting parses no certificate again, see tls_credentials.h. */
 #define SC_TLS_CREDENTIALS_KEPT 16
+/* With AES instructions libgcrypt's AES-GCM is twice as fast as its ChaCha20; mbedTLS's is not. */
+#if defined(SC_HAVE_GCRYPT)
+int sc_host_has_aes(void);
+#define SC_TLS_HAS_AES() sc_host_has_aes()
+#endif
 
 #endif
