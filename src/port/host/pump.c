@@ -16,6 +16,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -26,6 +27,10 @@
 #define TICK_US 5000
 /* How often the network is looked at while the queue never runs empty. */
 #define IO_INTERVAL_US 250
+/* A peer on this machine often answers sooner than a CPU falls asleep and wakes up. When a sleep
+ * was this short, the next one is spent looking, up to this long; one that was not worth it ends
+ * that. */
+#define SPIN_US 100
 /* A sleep ends after this at the latest, for a signal that came just before it began. */
 #define SLEEP_MAX_US 1000000
 /* How many messages go out on one look at the clock. */
@@ -48,6 +53,7 @@ static atomic_bool is_ending;        /* the stand-in shall end */
 
 /* The pump's, under pump_mutex. */
 static uint64_t engine_at = SC_NEVER;
+static bool is_spinning;
 /* When the network wants to be looked at; read by the script thread before it pumps. */
 static _Atomic uint64_t io_at;
 
@@ -164,6 +170,33 @@ static void dispatch(uint64_t now, int wake_place)
     }
 }
 
+/* True when something came before `until`. Whoever else wants this CPU, the peer perhaps, has it.
+ */
+static bool spin(uint64_t until, bool is_script)
+{
+    do {
+        sched_yield();
+        if (sc_poll_wait(0, 0) > 0 || must_stay_awake(is_script))
+            return true;
+    } while (sc_host_now() < until);
+    return false;
+}
+
+/* `until` is in the future. */
+static void sleep_until(uint64_t now, uint64_t until, bool is_script)
+{
+    if (is_spinning && is_script) {
+        is_spinning = spin(until < now + SPIN_US ? until : now + SPIN_US, is_script);
+        if (is_spinning)
+            return;
+        now = sc_host_now();
+    }
+    atomic_store(&is_asleep, true);
+    bool is_short = sc_poll_wait(now, must_stay_awake(is_script) ? now : until) > 0;
+    atomic_store(&is_asleep, false);
+    is_spinning = is_short && is_script && sc_host_now() < now + SPIN_US;
+}
+
 /* Sleeps until `until` at the latest, and takes in what the network has then. `until` <= `now` only
  * has a look. */
 static void take_input(uint64_t now, uint64_t until, bool is_script)
@@ -176,13 +209,10 @@ static void take_input(uint64_t now, uint64_t until, bool is_script)
     LOCK_TCPIP_CORE();
     int wake_place = watch(now, &until);
     UNLOCK_TCPIP_CORE();
-    if (!is_look) {
-        atomic_store(&is_asleep, true);
-        if (must_stay_awake(is_script))
-            until = now;
-    }
-    sc_poll_wait(now, until);
-    atomic_store(&is_asleep, false);
+    if (until > now)
+        sleep_until(now, until, is_script);
+    else
+        sc_poll_wait(now, now);
     now = sc_host_now();
     LOCK_TCPIP_CORE();
     dispatch(now, wake_place);
