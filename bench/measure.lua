@@ -77,11 +77,16 @@ end
 -- Asks for more and more units until they take long enough to be believed. Returns how many; the
 -- function may do a few more than it was asked for, and returns how many then.
 local function run_long_enough(work)
-    local n = FIRST_UNITS
+    -- With many sockets, enough for each that what goes through them is more than the beginning.
+    local first = FIRST_UNITS
+    if scale.size and not scale.is_cpu then
+        first = first * options.sockets
+    end
+    local n = first
     while true do
         local done = work(n) or n
         -- The first ones may be slow for reasons of their own.
-        if n > FIRST_UNITS and (took.time >= 0.8 * options.seconds or n == scale.most) then
+        if n > first and (took.time >= 0.8 * options.seconds or n == scale.most) then
             return done
         end
         n = math.ceil(math.max(2, math.min(1.1 * options.seconds / took.time, 20)) * n)
