@@ -48,15 +48,6 @@
 #if !LWIP_SO_RCVBUF
 #error "socketcore: set LWIP_SO_RCVBUF to 1: it bounds what a UDP socket that is not read may hold"
 #endif
-#if TCP_SNDLOWAT > TCP_MSS
-#error "socketcore: set TCP_SNDLOWAT to 1: lwIP's default makes a small send buffer stop-and-wait"
-#endif
-#if TCP_SNDQUEUELOWAT < TCP_SND_QUEUELEN / 2 + 1
-#error "socketcore: set TCP_SNDQUEUELOWAT to TCP_SND_QUEUELEN - 1: ACKs would not be told"
-#endif
-#if DEFAULT_TCP_RECVMBOX_SIZE * TCP_MSS < TCP_WND
-#error "socketcore: DEFAULT_TCP_RECVMBOX_SIZE must hold the segments of one TCP_WND"
-#endif
 #if DEFAULT_UDP_RECVMBOX_SIZE < 1 || DEFAULT_RAW_RECVMBOX_SIZE < 1
 #error "socketcore: set DEFAULT_UDP_RECVMBOX_SIZE and DEFAULT_RAW_RECVMBOX_SIZE (default: 0)"
 #endif
