@@ -29,9 +29,9 @@
 #define LWIP_TCP_KEEPALIVE 1
 #define SO_REUSE 1
 #define LWIP_SO_RCVBUF 1
-/* Of your own netconns and sockets; socketcore's TCP has none. sent_tcp (api/api_msg.c) tells nobody
- * of an ACK while less than this is free, and the defaults leave half of the send buffer: with a
- * small one that is stop-and-wait. */
+/* Of your own netconns and sockets; socketcore's TCP has none. sent_tcp (api/api_msg.c) tells
+ * nobody of an ACK while less than this is free, and the defaults leave half of the send buffer:
+ * with a small one that is stop-and-wait. */
 #define TCP_SNDLOWAT 1
 #define TCP_SNDQUEUELOWAT (TCP_SND_QUEUELEN - 1)
 
@@ -66,9 +66,9 @@
 
 /* ---- mailboxes: each slot is a pointer, in every connection ---- */
 
-/* Of your own netconns and sockets; socketcore's TCP has no mailbox. Far more than the segments of a
- * window, because segments can be short: when it is full lwIP parks one pbuf, drops what follows and
- * looks again after up to 250 ms. */
+/* Of your own netconns and sockets; socketcore's TCP has no mailbox. Far more than the segments of
+ * a window, because segments can be short: when it is full lwIP parks one pbuf, drops what follows
+ * and looks again after up to 250 ms. */
 #define DEFAULT_TCP_RECVMBOX_SIZE 32
 /* A datagram that finds it full is lost. */
 #define DEFAULT_UDP_RECVMBOX_SIZE 4
