@@ -275,8 +275,8 @@ static void watch(uint64_t now, uint64_t *until)
 static void dispatch(uint64_t now, int ready)
 {
     fire_timers(now);
-    if (has_relay && sc_relay_dispatch())
-        ready--;
+    if (has_relay)
+        sc_relay_dispatch();
     if (ready == 0 && now < dispatch_at)
         return;
     dispatch_at = SC_NEVER;

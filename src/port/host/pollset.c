@@ -1,7 +1,7 @@
 /*
- * The set of file descriptors: ppoll while they are few, epoll when they are many. libslirp names
- * all it wants before each wait; with epoll only what differs from the last time costs a system
- * call, and one that is no longer wanted is taken out when it would end a sleep.
+ * The set of file descriptors, on epoll. libslirp names all it wants before each wait; only what
+ * differs from the last time costs a system call, and one that is no longer wanted is taken out
+ * when it would end a sleep. Others stay until they are dropped.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,20 +14,20 @@
 #include <sys/epoll.h>
 #include <time.h>
 
-/* From here on the kernel's walk over all of them costs more than keeping epoll informed. */
-#define EPOLL_FROM 64
 #define EVENTS_MAX 256
 
 _Static_assert(POLLIN == EPOLLIN && POLLPRI == EPOLLPRI && POLLOUT == EPOLLOUT &&
                    POLLERR == EPOLLERR && POLLHUP == EPOLLHUP,
                "poll and epoll have the same bits");
 
+static int epoll_fd = -1;
+
 /* The set of this round. */
 static struct pollfd *fds;
 static int capacity;
 static int count;
 
-/* What epoll knows, by descriptor. */
+/* What epoll knows of them, by descriptor. */
 struct watched {
     int place;     /* in this round's set, if that has the descriptor there */
     short events;  /* as epoll has them */
@@ -35,13 +35,47 @@ struct watched {
 };
 static struct watched *watched;
 static int watched_count;
-static int epoll_fd = -1;
+
+/* Those that stay. */
+static sc_poll_found_fn *tell_owner;
 
 /* The wait of this round. */
 static struct epoll_event events_found[EVENTS_MAX];
 static int found;
-static bool uses_epoll;
 static bool was_sleep;
+
+bool sc_poll_open(void)
+{
+    if (epoll_fd < 0)
+        epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    return epoll_fd >= 0;
+}
+
+/* ---- those that stay: their events carry the owner's address, which is even ---- */
+
+bool sc_poll_keep(int fd, unsigned events, void *owner)
+{
+    struct epoll_event event = { .events = events, .data.ptr = owner };
+
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void sc_poll_drop(int fd)
+{
+    epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void sc_poll_tell(sc_poll_found_fn *function)
+{
+    tell_owner = function;
+}
+
+/* ---- those of one round: their events carry an odd number ---- */
+
+static uint64_t number_of(int fd)
+{
+    return 2 * (uint64_t)fd + 1;
+}
 
 void sc_poll_clear(void)
 {
@@ -73,8 +107,6 @@ void sc_poll_forget(int fd)
         watched[fd].is_known = false;
 }
 
-/* ---- epoll ---- */
-
 static struct watched *get_watched(int fd)
 {
     if (fd >= watched_count) {
@@ -91,33 +123,27 @@ static struct watched *get_watched(int fd)
 
 static bool tell_epoll(int fd, short events, bool is_known)
 {
-    struct epoll_event event = { .events = (unsigned short)events, .data.fd = fd };
+    struct epoll_event event = { .events = (unsigned short)events, .data.u64 = number_of(fd) };
 
     if (epoll_ctl(epoll_fd, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) == 0)
         return true;
     return !is_known && errno == EEXIST && epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0;
 }
 
-/* Brings epoll up to date. False: not possible, poll has to do. */
-static bool inform_epoll(void)
+/* What cannot be told now, for want of memory, is tried again before the next wait. */
+void sc_poll_prepare(void)
 {
-    if (epoll_fd < 0)
-        epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_fd < 0)
-        return false;
     for (int place = 0; place < count; place++) {
         struct watched *w = get_watched(fds[place].fd);
+        fds[place].revents = 0;
         if (!w)
-            return false;
+            continue;
         w->place = place;
         if (w->is_known && w->events == fds[place].events)
             continue;
-        if (!tell_epoll(fds[place].fd, fds[place].events, w->is_known))
-            return false;
+        w->is_known = tell_epoll(fds[place].fd, fds[place].events, w->is_known);
         w->events = fds[place].events;
-        w->is_known = true;
     }
-    return true;
 }
 
 /* False when nobody asked for `fd` in this round. It stays with epoll as long as nobody wants to
@@ -137,11 +163,17 @@ static bool note_event(int fd, short events)
     return false;
 }
 
-/* ---- both ---- */
+/* ---- the wait ---- */
 
-void sc_poll_prepare(void)
+/* Linux before 5.11 counts in milliseconds: then rather a little late than over and over. */
+static int wait_for_events(const struct timespec *timeout)
 {
-    uses_epoll = count >= EPOLL_FROM && inform_epoll();
+    int result = epoll_pwait2(epoll_fd, events_found, EVENTS_MAX, timeout, NULL);
+
+    if (result >= 0 || errno != ENOSYS)
+        return result;
+    long ms = timeout->tv_sec * 1000 + (timeout->tv_nsec + 999999) / 1000000;
+    return epoll_wait(epoll_fd, events_found, EVENTS_MAX, (int)ms);
 }
 
 int sc_poll_wait(uint64_t now, uint64_t until)
@@ -153,10 +185,7 @@ int sc_poll_wait(uint64_t now, uint64_t until)
     };
 
     was_sleep = left > 0;
-    if (uses_epoll)
-        found = epoll_pwait2(epoll_fd, events_found, EVENTS_MAX, &timeout, NULL);
-    else
-        found = ppoll(fds, (nfds_t)count, &timeout, NULL);
+    found = wait_for_events(&timeout);
     return found;
 }
 
@@ -164,12 +193,12 @@ int sc_poll_finish(void)
 {
     int ready = 0;
 
-    if (!uses_epoll) {
-        for (int i = 0; found <= 0 && i < count; i++)
-            fds[i].revents = 0;
-        return found;
+    for (int i = 0; i < found; i++) {
+        const struct epoll_event *event = &events_found[i];
+        if (event->data.u64 & 1)
+            ready += note_event((int)(event->data.u64 / 2), (short)event->events);
+        else
+            tell_owner(event->data.ptr, event->events);
     }
-    for (int i = 0; i < found; i++)
-        ready += note_event(events_found[i].data.fd, (short)events_found[i].events);
     return found < 0 ? found : ready;
 }

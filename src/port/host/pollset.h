@@ -1,8 +1,9 @@
 /*
- * The set of file descriptors that the pump sleeps on. Filled anew before each wait, because
- * libslirp wants it so: sc_poll_clear, sc_poll_add for each, sc_poll_prepare, sc_poll_wait,
- * sc_poll_finish, sc_poll_events. Used by the thread that pumps; all but the wait under lwIP's core
- * lock, because the other thread may open and close descriptors meanwhile (sc_poll_forget).
+ * The set of file descriptors that the pump sleeps on. Some stay in it (sc_poll_keep); the others
+ * are named anew before each wait, because libslirp wants it so: sc_poll_clear, sc_poll_add for
+ * each, sc_poll_prepare, sc_poll_wait, sc_poll_finish, sc_poll_events. Used by the thread that
+ * pumps; all but the wait under lwIP's core lock, because the other thread may open and close
+ * descriptors meanwhile (sc_poll_forget).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,7 +13,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Empties the set. */
+/* Once, before anything else. False without a descriptor. */
+bool sc_poll_open(void);
+
+/* Adds `fd` for good, with EPOLLIN, EPOLLET ...; `owner` says whose it is. False without memory. */
+bool sc_poll_keep(int fd, unsigned events, void *owner);
+
+/* Takes it out, before it is closed: a child that was forked may have it as well. */
+void sc_poll_drop(int fd);
+
+/* What sc_poll_finish calls for each that was kept and has events. It may drop none. */
+typedef void sc_poll_found_fn(void *owner, unsigned events);
+void sc_poll_tell(sc_poll_found_fn *function);
+
+/* Empties the set, but for those that were kept. */
 void sc_poll_clear(void);
 
 /* Adds `fd` with POLLIN, POLLOUT ...; returns its place, or -1 without memory. */
@@ -27,7 +41,8 @@ void sc_poll_prepare(void);
 /* Waits until one is ready or `now` has become `until`. Negative and errno when the wait failed. */
 int sc_poll_wait(uint64_t now, uint64_t until);
 
-/* Returns how many are ready, or a negative number when the wait failed. */
+/* Tells the owners, and returns how many of the others are ready, or a negative number when the
+ * wait failed. */
 int sc_poll_finish(void);
 
 /* What the last wait found at `place`. */

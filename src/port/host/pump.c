@@ -100,7 +100,7 @@ static bool open_wake_fd(void)
 {
     if (wake_fd < 0)
         wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return wake_fd >= 0;
+    return wake_fd >= 0 && sc_poll_open();
 }
 
 /* ---- one round; the caller pumps ---- */

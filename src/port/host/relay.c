@@ -31,7 +31,6 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -53,8 +52,6 @@
 /* Small packets that wait are gathered: a pbuf costs more than what it holds then. */
 #define GATHER_PIECE_MAX 512
 #define GATHER_BUFFER 8192
-
-#define EVENTS_MAX 256
 
 struct flow {
     struct flow *next; /* of all */
@@ -104,8 +101,6 @@ struct flow {
 static struct netif *script_side;
 static struct netif far_side;
 static struct tcp_pcb_listen *listener;
-static int epoll_fd = -1;
-static int poll_place;
 
 static struct flow *flows;
 static struct flow *by_port[UINT16_MAX + 1]; /* the script's end's */
@@ -256,9 +251,8 @@ static void free_flow(struct flow *flow)
     }
     if (flow->syn)
         pbuf_free(flow->syn);
-    /* A child that was forked may have the socket as well, so closing it is not enough. */
     if (flow->is_watched)
-        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, flow->fd, NULL);
+        sc_poll_drop(flow->fd);
     close(flow->fd);
     free(flow);
 }
@@ -827,12 +821,7 @@ static socklen_t host_address(const struct sc_packet_info *info, struct sockaddr
 
 static void watch_socket(struct flow *flow)
 {
-    struct epoll_event event = {
-        .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
-        .data.ptr = flow,
-    };
-
-    flow->is_watched = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, flow->fd, &event) == 0;
+    flow->is_watched = sc_poll_keep(flow->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, flow);
     if (!flow->is_watched)
         break_flow(flow);
 }
@@ -985,36 +974,24 @@ void sc_relay_watch(void)
     step_flows();
     if (active)
         step_flows();
-    poll_place = sc_poll_add(epoll_fd, POLLIN);
 }
 
-static void take_events(void)
+static void note_events(void *owner, unsigned events)
 {
-    struct epoll_event events[EVENTS_MAX];
-    int count;
+    struct flow *flow = owner;
 
-    do {
-        count = epoll_wait(epoll_fd, events, EVENTS_MAX, 0);
-        for (int i = 0; i < count; i++) {
-            struct flow *flow = events[i].data.ptr;
-            if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-                flow->is_ending = true;
-            if (events[i].events & EPOLLIN || flow->is_ending)
-                flow->is_readable = true;
-            if (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-                flow->is_writable = true;
-            mark_active(flow);
-        }
-    } while (count == EVENTS_MAX);
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        flow->is_ending = true;
+    if (events & EPOLLIN || flow->is_ending)
+        flow->is_readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        flow->is_writable = true;
+    mark_active(flow);
 }
 
-bool sc_relay_dispatch(void)
+void sc_relay_dispatch(void)
 {
-    if (!sc_poll_events(poll_place))
-        return false;
-    take_events();
     step_flows();
-    return true;
 }
 
 /* ---- the end ---- */
@@ -1081,9 +1058,7 @@ const char *sc_relay_open(struct netif *interface)
     const char *trouble = "out of memory";
 
     script_side = interface;
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_fd < 0)
-        return "epoll_create1 failed, see ulimit -n";
+    sc_poll_tell(note_events);
     memset(&far_side, 0, sizeof(far_side));
     netif_add_noaddr(&far_side, NULL, init_far_side, NULL);
     /* Up for what it receives; its link stays down, so nothing is ever routed there. */
@@ -1119,6 +1094,4 @@ void sc_relay_close(void)
     netif_ip6_addr_set_state(&far_side, 0, IP6_ADDR_INVALID);
     netif_set_down(&far_side);
     netif_remove(&far_side);
-    close(epoll_fd);
-    epoll_fd = -1;
 }

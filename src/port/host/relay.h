@@ -23,11 +23,11 @@ err_t sc_relay_send(const struct pbuf *packet);
 /* Hands over what both ends have sent each other. True when there was anything. */
 bool sc_relay_deliver(void);
 
-/* Before a sleep: writes what waits, and names what ends the sleep to the poll set. */
+/* Before a sleep: writes what waits. */
 void sc_relay_watch(void);
 
-/* After a sleep: reads what the host's sockets have. False when they have nothing. */
-bool sc_relay_dispatch(void);
+/* After a sleep: reads what the host's sockets have. */
+void sc_relay_dispatch(void);
 
 /* False while bytes that lwIP was told have arrived could be lost if this process ended. */
 bool sc_relay_is_flushed(void);
