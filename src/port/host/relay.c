@@ -42,13 +42,13 @@
 /* netinet/tcp.h cannot be included beside lwIP's TCP_* names. */
 #define HOST_TCP_NODELAY 1
 
-/* So much is a stream: it waits to be written until it is so much, or before a sleep. */
+/* So much is a stream: it waits to be written until it is so much, or before a sleep. A write often
+ * has to wake the peer, and that is what costs. */
 #define STREAM_FROM 8192
-#define WRITE_AT 65536
-/* What the far end takes and has not written yet, at most. */
-#define WINDOW 131072
-/* Pieces in one write. */
+#define WRITE_AT (TCP_WND / 2)
+/* Pieces in one write, chunks in one read of a stream. */
 #define PIECES_MAX 64
+#define CHUNKS_MAX 4
 /* Small packets that wait are gathered: a pbuf costs more than what it holds then. */
 #define GATHER_PIECE_MAX 512
 #define GATHER_BUFFER 8192
@@ -91,6 +91,7 @@ struct flow {
     bool is_readable;
     bool is_ending;    /* the end of the input, or an error, is behind what can be read */
     bool has_lost_fd;  /* it is an error, which was read already */
+    bool has_much;     /* the last read filled its chunk */
     bool has_measured; /* the script's window */
     bool has_host_fin;
     bool was_finished;       /* and the far end was told */
@@ -523,23 +524,51 @@ static void note_end(struct flow *flow, ssize_t got)
     }
 }
 
+/* Chunks for the next read, whose sizes together are not more than `room`. Returns how many. */
+static unsigned make_room(const struct flow *flow, size_t room, struct sc_chunk **chunks,
+                          struct iovec *pieces)
+{
+    unsigned most = flow->has_much ? CHUNKS_MAX : 1;
+    unsigned count = 0;
+
+    while (count < most && room && (chunks[count] = sc_chunk_new(SC_CHUNK_MAX)) != NULL) {
+        size_t size = room < SC_CHUNK_MAX ? room : SC_CHUNK_MAX;
+        pieces[count] = (struct iovec){ .iov_base = chunks[count]->data, .iov_len = size };
+        room -= size;
+        count++;
+    }
+    return count;
+}
+
 /* False without memory. */
 static bool read_once(struct flow *flow)
 {
-    size_t room = flow->pcb->snd_buf < SC_CHUNK_MAX ? flow->pcb->snd_buf : SC_CHUNK_MAX;
-    struct sc_chunk *chunk = sc_chunk_new(SC_CHUNK_MAX);
+    struct sc_chunk *chunks[CHUNKS_MAX] = { NULL };
+    struct iovec pieces[CHUNKS_MAX];
+    struct msghdr message = { .msg_iov = pieces };
+    size_t room = flow->pcb->snd_buf;
 
-    if (!chunk)
+    unsigned count = make_room(flow, room, chunks, pieces);
+    if (!count)
         return false;
-    ssize_t got = recv(flow->fd, chunk->data, room, MSG_DONTWAIT);
-    if (got <= 0) {
+    message.msg_iovlen = count;
+    ssize_t got = recvmsg(flow->fd, &message, MSG_DONTWAIT);
+    if (got <= 0)
         note_end(flow, got);
-        sc_chunk_drop(chunk);
-        return true;
+    size_t left = got > 0 ? (size_t)got : 0;
+    flow->has_much = left >= pieces[0].iov_len;
+    room = 0;
+    for (unsigned i = 0; i < count; i++) {
+        size_t length = left < pieces[i].iov_len ? left : pieces[i].iov_len;
+        if (length)
+            keep_read(flow, chunks[i], length);
+        else
+            sc_chunk_drop(chunks[i]);
+        left -= length;
+        room += pieces[i].iov_len;
     }
-    keep_read(flow, chunk, (size_t)got);
     /* Less than there was room for: nothing is left, and epoll tells when there is more. */
-    if ((size_t)got < room && !flow->is_ending)
+    if (got > 0 && (size_t)got < room && !flow->is_ending)
         flow->is_readable = false;
     return true;
 }
@@ -572,6 +601,13 @@ static bool is_stuck(struct flow *flow)
     return true;
 }
 
+/* Each read has the kernel tell the peer of the room, and do the peer's sending then. So of a
+ * stream much is read at a time. */
+static bool wants_read(const struct flow *flow)
+{
+    return flow->is_readable && flow->pcb->snd_buf >= (flow->has_much ? TCP_SND_BUF / 2 : 1);
+}
+
 static void read_input(struct flow *flow)
 {
     bool is_through;
@@ -580,7 +616,7 @@ static void read_input(struct flow *flow)
         return;
     do
         is_through = queue_chunks(flow);
-    while (is_through && flow->is_readable && flow->pcb->snd_buf && (is_through = read_once(flow)));
+    while (is_through && wants_read(flow) && (is_through = read_once(flow)));
     tcp_output(flow->pcb);
     /* Out of memory raises no event. */
     tcp_poll(flow->pcb, is_through ? NULL : on_poll, 1);
@@ -665,9 +701,6 @@ static void adopt_pcb(struct flow *flow)
     if (!pcb || pcb->state != SYN_RCVD || pcb->callback_arg != flow)
         return;
     flow->pcb = pcb;
-    pcb->rcv_wnd = WINDOW;
-    pcb->rcv_ann_wnd = WINDOW;
-    pcb->rcv_ann_right_edge = pcb->rcv_nxt + WINDOW;
     tcp_recv(pcb, on_receive);
     tcp_sent(pcb, on_sent);
     tcp_err(pcb, on_error);
