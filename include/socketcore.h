@@ -1,5 +1,5 @@
 /*
- * socketcore: asynchronous sockets for Lua firmware, on lwIP's netconn API and mbedTLS.
+ * socketcore: asynchronous sockets for Lua firmware, on lwIP and mbedTLS.
  *
  * What an integrator calls. What the platform has to supply in return stands in
  * socketcore_port.h. Every function here is called from one thread, the script thread (the one

@@ -63,9 +63,8 @@ struct flow {
     uint16_t remote_port;
     uint16_t local_port;
     int fd;
-    struct tcp_pcb
-        *pcb;         /* the far end; NULL before the handshake and once lwIP is through with it */
-    struct pbuf *syn; /* waits for the host's connection */
+    struct tcp_pcb *pcb; /* the far end; NULL before the handshake and after the end */
+    struct pbuf *syn;    /* waits for the host's connection */
 
     bool is_active; /* wants to be looked at before the next sleep */
     bool has_news;  /* of the script's side, for finish_delivery */
@@ -116,8 +115,6 @@ static size_t packets_capacity; /* a power of two */
 static size_t packets_first;
 static size_t packets_count;
 
-/* ---- packets ---- */
-
 /* ---- memory: the far ends stand for the rest of the world. What lwIP needs for them is not
  * counted as the device's, nor does it run out with it. ---- */
 
@@ -130,6 +127,8 @@ static void leave_far_side(void)
 {
     sc_host_count_memory(true);
 }
+
+/* ---- packets ---- */
 
 static bool grow_packets(void)
 {
