@@ -612,6 +612,13 @@ static void get_endpoints(struct sc_channel *channel, struct sc_endpoint *local,
 
 /* ---- the end ---- */
 
+/* When the peer has closed first our FIN leads to LAST_ACK, and lwIP gives a pcb there two TCP_MSL
+ * (tcp_slowtmr in core/tcp.c), whatever of its data is not acknowledged yet. */
+static bool has_to_wait(const struct tcp_pcb *pcb)
+{
+    return pcb->state == CLOSE_WAIT && (pcb->unsent || pcb->unacked);
+}
+
 /* tcp_shutdown and not tcp_close, which with unread input would send a reset and throw away what is
  * still to be sent. The acknowledgement of the FIN itself raises no event (tcp_free_acked_segments,
  * core/tcp_in.c): lwIP sees to it. */
@@ -625,7 +632,7 @@ static enum sc_error step_shutdown(struct sc_channel *channel)
         return explain(t);
     LOCK_TCPIP_CORE();
     struct tcp_pcb *pcb = t->pcb;
-    if (pcb) {
+    if (pcb && !has_to_wait(pcb)) {
         t->written = pcb->snd_lbb;
         /* Out of memory is not told: lwIP sends the FIN later by itself. */
         t->was_shut = tcp_shutdown(pcb, 0, 1) == ERR_OK;

@@ -116,6 +116,44 @@ describe("the relay", function()
         h.read_to_end(id)
     end)
 
+    it("says that port 0 refuses", function()
+        local id = sc.sock_conn(h.TCP, "127.0.0.1", 0)
+        local message = h.wait_for(id, h.CONN_CNF)
+        assert.equal(1, message.result)
+        assert.equal(sc.ERR_ERST, message.error)
+        h.bystander()()
+    end)
+
+    -- Sends 600 KB to a peer that has closed its side, and closes. `script` is what the peer does.
+    local function send_after_fin(script)
+        local id, tag = h.open_script(script)
+        local total, piece = 600000, ("x"):rep(20000)
+        for _ = 1, total / #piece do
+            assert.equal(1, (sc.sock_send(id, piece)))
+        end
+        assert.equal(1, sc.sock_close(id))
+        local confirmed = 0
+        repeat
+            local message = h.wait_for(id)
+            assert.equal(0, message.result, message.reason)
+            if message.id == h.SEND_CNF then
+                confirmed = confirmed + message.send_len
+            end
+        until message.id == h.CLOSE_CNF
+        assert.equal(total, confirmed)
+        h.wait_stat(tag, function(s) return s.rx >= total end)
+    end
+
+    it("delivers to a peer that has closed its side, and closes well", function()
+        for _ = 1, 5 do
+            send_after_fin "fin hold"
+        end
+    end)
+
+    it("delivers to a peer that has closed its side and reads 2 s later", function()
+        send_after_fin "rcvbuf:65536 fin noread wait:2000 doread hold"
+    end)
+
     it("carries 300 connections at once, each with its own data", function()
         local ids = {}
         for i = 1, 300 do

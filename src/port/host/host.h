@@ -28,9 +28,9 @@ uint64_t sc_host_recent(void);
 /* True when the calling thread holds lwIP's core lock. Async-signal-safe. */
 bool sc_core_is_mine(void);
 
-/* Does what the calling thread allocates for lwIP from now on count as the device's (rtos.memory)?
- */
-void sc_host_count_memory(bool counts);
+/* Does what the calling thread allocates for lwIP from now on count as the device's, see
+ * rtos.memory? Returns what held before. */
+bool sc_host_count_memory(bool counts);
 
 /* ---- queue.c: sockets with messages, and the script's timers ---- */
 

@@ -1,7 +1,7 @@
 /*
  * The set of file descriptors, on epoll. libslirp names all it wants before each wait; only what
  * differs from the last time costs a system call, and one that is no longer wanted is taken out
- * when it would end a sleep. Others stay until they are dropped.
+ * when it would end a wait. Others stay until they are dropped.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -42,7 +42,6 @@ static sc_poll_found_fn *tell_owner;
 /* The wait of this round. */
 static struct epoll_event events_found[EVENTS_MAX];
 static int found;
-static bool was_sleep;
 
 bool sc_poll_open(void)
 {
@@ -146,8 +145,7 @@ void sc_poll_prepare(void)
     }
 }
 
-/* False when nobody asked for `fd` in this round. It stays with epoll as long as nobody wants to
- * sleep: it may be asked for again soon. */
+/* False when nobody asked for `fd` in this round: it would end every wait. */
 static bool note_event(int fd, short events)
 {
     struct watched *w = &watched[fd];
@@ -156,10 +154,8 @@ static bool note_event(int fd, short events)
         fds[w->place].revents = events;
         return true;
     }
-    if (was_sleep) {
-        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-        w->is_known = false;
-    }
+    epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    w->is_known = false;
     return false;
 }
 
@@ -184,7 +180,6 @@ int sc_poll_wait(uint64_t now, uint64_t until)
         .tv_nsec = (long)(left % 1000000) * 1000,
     };
 
-    was_sleep = left > 0;
     found = wait_for_events(&timeout);
     return found;
 }

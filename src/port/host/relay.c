@@ -52,6 +52,10 @@
 /* Small packets that wait are gathered: a pbuf costs more than what it holds then. */
 #define GATHER_PIECE_MAX 512
 #define GATHER_BUFFER 8192
+/* So many connections that the script has given up may still have something to write. */
+#define LEFTOVERS_MAX 64
+/* The listener's interface while it shall not hear anything; interfaces count from 1. */
+#define NO_INTERFACE UINT8_MAX
 
 struct flow {
     struct flow *next; /* of all */
@@ -72,7 +76,8 @@ struct flow {
     bool is_connecting; /* the host's socket */
     bool is_watched;    /* epoll knows the socket */
     bool is_over;       /* lwIP is through with the connection */
-    bool is_reset;      /* and not because both sides had closed */
+    bool is_reset;      /* and the script had not closed */
+    bool is_leftover;   /* only what the script had sent before is still to be written */
 
     /* From the script to the host. */
     bool is_writable;
@@ -89,6 +94,7 @@ struct flow {
     /* From the host to the script. */
     bool is_readable;
     bool is_ending;    /* the end of the input, or an error, is behind what can be read */
+    bool has_urgent;   /* a read stops short at urgent data */
     bool has_lost_fd;  /* it is an error, which was read already */
     bool has_much;     /* the last read filled its chunk */
     bool has_measured; /* the script's window */
@@ -106,6 +112,7 @@ static struct flow *flows;
 static struct flow *by_port[UINT16_MAX + 1]; /* the script's end's */
 static struct flow *active;
 static struct flow *with_news;
+static unsigned leftovers;
 /* Packets on their way, oldest first: a ring that grows. */
 static struct packet {
     struct pbuf *packet;
@@ -118,14 +125,15 @@ static size_t packets_count;
 /* ---- memory: the far ends stand for the rest of the world. What lwIP needs for them is not
  * counted as the device's, nor does it run out with it. ---- */
 
-static void enter_far_side(void)
+/* Returns what leave_far_side wants to know. */
+static bool enter_far_side(void)
 {
-    sc_host_count_memory(false);
+    return sc_host_count_memory(false);
 }
 
-static void leave_far_side(void)
+static void leave_far_side(bool counted)
 {
-    sc_host_count_memory(true);
+    sc_host_count_memory(counted);
 }
 
 /* ---- packets ---- */
@@ -253,6 +261,8 @@ static void free_flow(struct flow *flow)
         pbuf_free(flow->syn);
     if (flow->is_watched)
         sc_poll_drop(flow->fd);
+    if (flow->is_leftover)
+        leftovers--;
     close(flow->fd);
     free(flow);
 }
@@ -276,8 +286,16 @@ static void leave_pcb(struct flow *flow)
  */
 static void leave_closed_pcb(struct flow *flow)
 {
-    if (flow->pcb && flow->has_fin && flow->was_finished && !flow->chunks)
-        leave_pcb(flow);
+    struct tcp_pcb *pcb = flow->pcb;
+
+    if (!pcb || !flow->has_fin || !flow->was_finished || flow->chunks)
+        return;
+    leave_pcb(flow);
+    if (flow->owes_ack) {
+        flow->owes_ack = false;
+        tcp_ack_now(pcb);
+        tcp_output(pcb);
+    }
 }
 
 /* ---- from the script to the host ---- */
@@ -567,7 +585,7 @@ static bool read_once(struct flow *flow)
         room += pieces[i].iov_len;
     }
     /* Less than there was room for: nothing is left, and epoll tells when there is more. */
-    if (got > 0 && (size_t)got < room && !flow->is_ending)
+    if (got > 0 && (size_t)got < room && !flow->is_ending && !flow->has_urgent)
         flow->is_readable = false;
     return true;
 }
@@ -648,6 +666,7 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *packet
         return ERR_OK;
     }
     if (flow->has_broken) {
+        flow->has_lost_fd = true; /* see is_stuck */
         tcp_recved(pcb, packet->tot_len);
         pbuf_free(packet);
         return ERR_OK;
@@ -680,7 +699,8 @@ static void on_error(void *argument, err_t error)
 
     flow->pcb = NULL;
     flow->is_over = true;
-    flow->is_reset = error != ERR_CLSD;
+    /* After its FIN the script only wants no more input: what it has sent still goes out. */
+    flow->is_reset = error != ERR_CLSD && !flow->has_fin;
     mark_active(flow);
 }
 
@@ -722,18 +742,20 @@ static void deliver_to_far_side(struct pbuf *packet)
         ip_addr_copy(far_side.ip6_addr[0], info.destination);
     if ((info.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
         flow = find_flow(&info);
-        listener->local_port = flow && !flow->pcb ? info.destination_port : 0;
+        if (flow && !flow->pcb)
+            listener->netif_idx = netif_get_index(&far_side);
+        listener->local_port = info.destination_port;
         listener->callback_arg = flow;
     }
-    enter_far_side();
+    bool counted = enter_far_side();
     if (is_ip4)
         ip4_input(packet, &far_side);
     else
         ip6_input(packet, &far_side);
     if (flow && !flow->pcb)
         adopt_pcb(flow);
-    leave_far_side();
-    listener->local_port = 0;
+    leave_far_side(counted);
+    listener->netif_idx = NO_INTERFACE;
 }
 
 static void deliver_to_script_side(struct pbuf *packet)
@@ -746,7 +768,7 @@ static void deliver_to_script_side(struct pbuf *packet)
 
 static void finish_delivery(void)
 {
-    enter_far_side();
+    bool counted = enter_far_side();
     while (with_news) {
         struct flow *flow = with_news;
         with_news = flow->next_with_news;
@@ -759,7 +781,7 @@ static void finish_delivery(void)
             tcp_output(flow->pcb);
         }
     }
-    leave_far_side();
+    leave_far_side(counted);
 }
 
 /* Connections that are over and that nobody has a pointer to: on this link no packet of theirs can
@@ -797,9 +819,9 @@ static err_t send_to_script(const struct pbuf *packet)
     struct sc_packet_info info = sc_packet_inspect(packet);
     struct flow *flow = packet->next ? find_flow_to(&info) : NULL;
 
-    leave_far_side();
+    bool counted = sc_host_count_memory(true);
     struct pbuf *copy = sc_packet_copy(packet, flow ? flow->chunks : NULL);
-    enter_far_side();
+    sc_host_count_memory(counted);
     if (!copy)
         return ERR_MEM;
     queue_packet(copy, true);
@@ -851,11 +873,12 @@ static socklen_t host_address(const struct sc_packet_info *info, struct sockaddr
     return sizeof(*in);
 }
 
-static void watch_socket(struct flow *flow)
+/* False without memory. */
+static bool watch_socket(struct flow *flow)
 {
-    flow->is_watched = sc_poll_keep(flow->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, flow);
-    if (!flow->is_watched)
-        break_flow(flow);
+    flow->is_watched =
+        sc_poll_keep(flow->fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, flow);
+    return flow->is_watched;
 }
 
 /* Has the peer answered, with a reset? */
@@ -912,9 +935,9 @@ static void start_flow(const struct sc_packet_info *info, struct pbuf *syn)
     flow->syn = syn;
     flow->is_connecting = true;
     int error = connect_host(fd, info);
-    if (error == EINPROGRESS)
-        watch_socket(flow);
-    else
+    if (error == EINPROGRESS && !watch_socket(flow))
+        error = ENOMEM;
+    if (error != EINPROGRESS)
         answer_syn(flow, error);
 }
 
@@ -941,9 +964,9 @@ err_t sc_relay_send(const struct pbuf *packet)
             mark_active(flow);
         return ERR_OK;
     }
-    enter_far_side();
+    bool counted = enter_far_side();
     struct pbuf *copy = sc_packet_copy(packet, NULL);
-    leave_far_side();
+    leave_far_side(counted);
     if (!copy)
         return ERR_MEM;
     if (is_syn && !flow)
@@ -957,14 +980,30 @@ err_t sc_relay_send(const struct pbuf *packet)
 
 static void close_flow(struct flow *flow)
 {
-    /* Nobody reads what the host sends any more; what the script has sent still goes out. */
+    static const struct linger at_once = { .l_onoff = 1 };
+
     write_output(flow);
+    /* A peer that does not get everything must not see a clean end. */
+    if (flow->out)
+        setsockopt(flow->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     if (flow->pcb) {
         struct tcp_pcb *pcb = flow->pcb;
         leave_pcb(flow);
         tcp_abort(pcb);
     }
     free_flow(flow);
+}
+
+/* May a flow that is over go on writing what the script has sent? */
+static bool may_stay(struct flow *flow)
+{
+    if (flow->is_leftover)
+        return true;
+    if (flow->is_reset || leftovers == LEFTOVERS_MAX)
+        return false;
+    flow->is_leftover = true;
+    leftovers++;
+    return true;
 }
 
 /* Frees the flow when nothing is left to be done. */
@@ -979,10 +1018,12 @@ static void step_flow(struct flow *flow)
     read_input(flow);
     if (flow->is_active)
         return;
-    if (flow->is_over && (flow->is_reset || !flow->out))
+    if (flow->is_over && (!flow->out || !may_stay(flow))) {
         close_flow(flow);
-    else if (!flow->is_watched)
-        watch_socket(flow);
+    } else if (!flow->is_watched && !watch_socket(flow)) {
+        break_flow(flow);
+        mark_active(flow);
+    }
 }
 
 static void step_flows(void)
@@ -990,14 +1031,14 @@ static void step_flows(void)
     struct flow *todo = active;
 
     active = NULL;
-    enter_far_side();
+    bool counted = enter_far_side();
     while (todo) {
         struct flow *flow = todo;
         todo = flow->next_active;
         flow->is_active = false;
         step_flow(flow);
     }
-    leave_far_side();
+    leave_far_side(counted);
 }
 
 void sc_relay_watch(void)
@@ -1014,7 +1055,9 @@ static void note_events(void *owner, unsigned events)
 
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         flow->is_ending = true;
-    if (events & EPOLLIN || flow->is_ending)
+    if (events & EPOLLPRI)
+        flow->has_urgent = true;
+    if (events & (EPOLLIN | EPOLLPRI) || flow->is_ending)
         flow->is_readable = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         flow->is_writable = true;
@@ -1081,7 +1124,7 @@ static bool open_listener(void)
     }
     tcp_accept(listening, on_accept);
     listener = (struct tcp_pcb_listen *)listening;
-    listener->local_port = 0;
+    listener->netif_idx = NO_INTERFACE;
     return true;
 }
 
@@ -1095,10 +1138,10 @@ const char *sc_relay_open(struct netif *interface)
     netif_add_noaddr(&far_side, NULL, init_far_side, NULL);
     /* Up for what it receives; its link stays down, so nothing is ever routed there. */
     netif_set_up(&far_side);
-    enter_far_side();
+    bool counted = enter_far_side();
     if (open_listener())
         trouble = NULL;
-    leave_far_side();
+    leave_far_side(counted);
     if (trouble)
         sc_relay_close();
     return trouble;

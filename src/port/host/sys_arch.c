@@ -6,8 +6,10 @@
  */
 #include "host.h"
 
+#include "lwip/mem.h"
 #include "lwip/opt.h"
 #include "lwip/sys.h"
+#include "lwip/timeouts.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -401,9 +403,12 @@ size_t sc_host_memory(void)
            atomic_load_explicit(&memory_used[1], memory_order_relaxed);
 }
 
-void sc_host_count_memory(bool counts)
+bool sc_host_count_memory(bool counts)
 {
+    bool counted = !is_uncounted[sc_is_stand_in];
+
     is_uncounted[sc_is_stand_in] = !counts;
+    return counted;
 }
 
 /* Two threads at once may go over the limit by what one of them asks for. */
@@ -415,6 +420,12 @@ static bool has_room(size_t size)
         return true;
     size_t used = sc_host_memory();
     return used < limit && size <= limit - used;
+}
+
+/* lwIP aborts when it has no memory for a timer. It wants one when a first connection is made. */
+static bool is_timer(size_t size)
+{
+    return size == LWIP_MEM_ALIGN_SIZE(sizeof(struct sys_timeo));
 }
 
 static void *count_memory(union memory_header *header, size_t size)
@@ -430,7 +441,7 @@ static void *count_memory(union memory_header *header, size_t size)
 
 void *sc_lwip_malloc(size_t size)
 {
-    if (size > SIZE_MAX - sizeof(union memory_header) || !has_room(size))
+    if (size > SIZE_MAX - sizeof(union memory_header) || !(has_room(size) || is_timer(size)))
         return NULL;
     return count_memory(malloc(sizeof(union memory_header) + size), size);
 }
