@@ -97,17 +97,12 @@ local function limits_list(result)
 end
 
 local function growth_table(title, growth)
-    local header = { title, "", "" }
-    for i, number in ipairs(growth.numbers) do
-        header[3 + i] = readable(number):gsub("%.%d+$", "")
-    end
-    local lines = { row(header), rule(#header) }
-    for _, item in ipairs(growth.rows) do
-        local cells = { item.title, item.side, item.unit }
-        for i, median in ipairs(item.medians) do
-            cells[3 + i] = tonumber(median) and readable(median) or "-"
-        end
+    local lines = {}
+    for i, cells in ipairs(report.growth_rows(title, growth)) do
         lines[#lines + 1] = row(cells)
+        if i == 1 then
+            lines[#lines + 1] = rule(#cells)
+        end
     end
     return table.concat(lines)
 end

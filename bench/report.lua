@@ -212,7 +212,8 @@ local function busy_servers(entries)
     return table.concat(lines)
 end
 
-local function growth_table(title, growth)
+--- The rows of one of the report's growth tables, the header first: lists of cells.
+function report.growth_rows(title, growth)
     local header = { title, "", "" }
     for i, number in ipairs(growth.numbers) do
         header[3 + i] = readable(number):gsub("%.%d+$", "")
@@ -225,7 +226,7 @@ local function growth_table(title, growth)
         end
         rows[#rows + 1] = cells
     end
-    return report.aligned(rows)
+    return rows
 end
 
 --- The tables of `result`, with `figures` and maybe `growth`, as text.
@@ -246,9 +247,10 @@ function report.text(result)
     parts[#parts + 1] = targets_table(result.figures)
     parts[#parts + 1] = busy_servers(result.figures)
     if result.growth then
-        parts[#parts + 1] = growth_table("by number of sockets, all at once", result.growth.sockets)
-        parts[#parts + 1] = growth_table("by bytes of a send, read or datagram",
-            result.growth.bytes)
+        parts[#parts + 1] = report.aligned(report.growth_rows(
+            "by number of sockets, all at once", result.growth.sockets))
+        parts[#parts + 1] = report.aligned(report.growth_rows(
+            "by bytes of a send, read or datagram", result.growth.bytes))
     end
     local text = {}
     for _, part in ipairs(parts) do

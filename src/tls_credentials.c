@@ -7,6 +7,7 @@
 #include "tls_credentials.h"
 
 #include "socketcore_port.h"
+#include "tls_lock.h"
 #include "tls_sessions.h"
 
 #include "lwip/ip_addr.h"
@@ -77,25 +78,9 @@ static void stop_crypto(void)
 
 /* ---- those that were read ---- */
 
-/* Most recently used first. Under the mutex. */
+/* Most recently used first. Under the lock. */
 static struct sc_tls_credentials *known;
-static sys_mutex_t mutex;
-static bool has_mutex;
-
-static bool lock(void)
-{
-    /* The first call is made by the script thread, when the first TLS socket is opened. */
-    if (!has_mutex)
-        has_mutex = sys_mutex_new(&mutex) == ERR_OK;
-    if (has_mutex)
-        sys_mutex_lock(&mutex);
-    return has_mutex;
-}
-
-static void unlock(void)
-{
-    sys_mutex_unlock(&mutex);
-}
+static struct sc_tls_lock lock;
 
 static void forget(struct sc_tls_credentials *c)
 {
@@ -149,7 +134,7 @@ static void push(struct sc_tls_credentials *c)
 /* One more user of what was read from the same, or NULL. */
 static struct sc_tls_credentials *share(const unsigned char *key)
 {
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return NULL;
     struct sc_tls_credentials *found = known;
     while (found && memcmp(found->key, key, SC_FINGERPRINT_SIZE) != 0)
@@ -158,7 +143,7 @@ static struct sc_tls_credentials *share(const unsigned char *key)
         found->users++;
         push(unlink_credentials(found));
     }
-    unlock();
+    sc_tls_unlock(&lock);
     return found;
 }
 
@@ -617,12 +602,12 @@ enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
         return error;
     memcpy((*out)->key, key, sizeof(key));
     (*out)->users = 1;
-    if (!lock()) {
+    if (!sc_tls_lock(&lock)) {
         forget(*out);
         return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     }
     push(*out);
-    unlock();
+    sc_tls_unlock(&lock);
     return SC_OK;
 }
 
@@ -642,10 +627,9 @@ void sc_tls_free_credentials(struct sc_tls_credentials *c)
         return;
     bool is_kept =
         SC_TLS_CREDENTIALS_KEPT > 0 && c->may_resume && sc_tls_has_session(c->fingerprint);
-    /* There is a mutex: reading them made it. */
-    sys_mutex_lock(&mutex);
+    sc_tls_lock(&lock); /* it exists: reading them took it */
     struct sc_tls_credentials *useless = release(c, is_kept);
-    unlock();
+    sc_tls_unlock(&lock);
     if (useless)
         forget(useless);
 }
@@ -654,8 +638,6 @@ void sc_tls_stop(void)
 {
     while (known)
         forget(unlink_credentials(known));
-    if (has_mutex)
-        sys_mutex_free(&mutex);
-    has_mutex = false;
+    sc_tls_lock_free(&lock);
     stop_crypto();
 }

@@ -7,9 +7,9 @@
 #include "tls_sessions.h"
 
 #include "tls_credentials.h"
+#include "tls_lock.h"
 
 #include "lwip/mem.h"
-#include "lwip/sys.h"
 
 #include <string.h>
 
@@ -30,25 +30,9 @@ struct session {
 
 static const unsigned char magic[MAGIC_SIZE] = { 'S', 'C', 'T', '1' };
 
-/* Most recently used first. Under the mutex. */
+/* Most recently used first. Under the lock. */
 static struct session *sessions;
-static sys_mutex_t mutex;
-static bool has_mutex;
-
-static bool lock(void)
-{
-    /* The first call is made by the script thread, when the first TLS socket is opened. */
-    if (!has_mutex)
-        has_mutex = sys_mutex_new(&mutex) == ERR_OK;
-    if (has_mutex)
-        sys_mutex_lock(&mutex);
-    return has_mutex;
-}
-
-static void unlock(void)
-{
-    sys_mutex_unlock(&mutex);
-}
+static struct sc_tls_lock lock;
 
 static struct session *unlink_session(const unsigned char *fingerprint)
 {
@@ -107,12 +91,12 @@ void sc_tls_keep_session(const unsigned char *fingerprint, const mbedtls_ssl_ses
     struct session *s = new_session(fingerprint, length);
     if (!s)
         return;
-    if (mbedtls_ssl_session_save(session, s->data, length, &length) != 0 || !lock()) {
+    if (mbedtls_ssl_session_save(session, s->data, length, &length) != 0 || !sc_tls_lock(&lock)) {
         mem_free(s);
         return;
     }
     push_session(s);
-    unlock();
+    sc_tls_unlock(&lock);
 }
 
 bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context *ssl)
@@ -120,7 +104,7 @@ bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context 
     mbedtls_ssl_session session;
     bool is_offered = false;
 
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return false;
     struct session *s = unlink_session(fingerprint);
     if (s) {
@@ -133,7 +117,7 @@ bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context 
         else
             free_session(s);
     }
-    unlock();
+    sc_tls_unlock(&lock);
     return is_offered;
 }
 
@@ -141,34 +125,33 @@ bool sc_tls_has_session(const unsigned char *fingerprint)
 {
     bool has_session = false;
 
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return false;
     for (const struct session *s = sessions; s && !has_session; s = s->next)
         has_session = memcmp(s->fingerprint, fingerprint, SC_FINGERPRINT_SIZE) == 0;
-    unlock();
+    sc_tls_unlock(&lock);
     return has_session;
 }
 
 void sc_tls_drop_session(const unsigned char *fingerprint)
 {
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return;
     free_session(unlink_session(fingerprint));
-    unlock();
+    sc_tls_unlock(&lock);
 }
 
 void sc_tls_drop_sessions(void)
 {
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return;
     while (sessions) {
         struct session *next = sessions->next;
         free_session(sessions);
         sessions = next;
     }
-    unlock();
-    sys_mutex_free(&mutex);
-    has_mutex = false;
+    sc_tls_unlock(&lock);
+    sc_tls_lock_free(&lock);
 }
 
 size_t sc_tls_save_sessions(void *out, size_t size)
@@ -176,7 +159,7 @@ size_t sc_tls_save_sessions(void *out, size_t size)
     unsigned char *at = out;
     size_t needed = MAGIC_SIZE;
 
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return 0;
     for (struct session *s = sessions; s; s = s->next)
         needed += ENTRY_HEADER + s->length;
@@ -191,7 +174,7 @@ size_t sc_tls_save_sessions(void *out, size_t size)
             at += ENTRY_HEADER + s->length;
         }
     }
-    unlock();
+    sc_tls_unlock(&lock);
     return needed;
 }
 
@@ -238,7 +221,7 @@ bool sc_tls_load_sessions(const void *data, size_t length)
         }
         at += ENTRY_HEADER + size;
     }
-    if (!lock())
+    if (!sc_tls_lock(&lock))
         return false;
     /* Reversed by now: the most recently used one is pushed last. */
     while (loaded) {
@@ -246,6 +229,6 @@ bool sc_tls_load_sessions(const void *data, size_t length)
         push_session(loaded);
         loaded = next;
     }
-    unlock();
+    sc_tls_unlock(&lock);
     return true;
 }

@@ -77,6 +77,10 @@ bool sc_net_reaches(const ip_addr_t *address);
 /* For a link: where IPv6 packets to other networks go, where that has to be said. */
 void sc_net_set_gateway_ip6(const ip6_addr_t *gateway);
 
+/* For a link: can the connection of the host's socket `fd` be closed without losing anything, with
+ * `waiting` bytes still to be written to it? True also after a reset: they can never be written. */
+bool sc_net_has_sent(int fd, size_t waiting);
+
 /* True when sc_net_deliver may have something to do. Any thread. */
 bool sc_net_has_frames(void);
 

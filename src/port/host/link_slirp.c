@@ -28,12 +28,10 @@
 #include <libslirp.h>
 
 #include <arpa/inet.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* The sizes belong together (lwipopts.h); netinet/tcp.h, were it included, has another TCP_MSS. */
@@ -54,7 +52,6 @@ static const unsigned char our_hardware_address[ETH_HWADDR_LEN] = {
 static const unsigned char its_hardware_address[ETH_HWADDR_LEN] = { 0x52, 0x55, 10, 0, 2, 2 };
 
 static Slirp *slirp;
-static bool has_relay;
 
 /* Frames from slirp, oldest first. */
 static struct pbuf *frames[FRAMES_MAX];
@@ -164,8 +161,6 @@ static bool deliver(struct netif *netif)
         if (netif->input(frame, netif) != ERR_OK)
             pbuf_free(frame);
     }
-    if (has_relay && sc_relay_deliver())
-        was_any = true;
     return was_any;
 }
 
@@ -205,16 +200,12 @@ static err_t send_packet(struct netif *netif, struct pbuf *p, u16_t type)
 static err_t send_ip4(struct netif *netif, struct pbuf *p, const ip4_addr_t *next_hop)
 {
     (void)next_hop;
-    if (has_relay && sc_packet_is_tcp(p))
-        return sc_relay_send(p);
     return send_packet(netif, p, ETHTYPE_IP);
 }
 
 static err_t send_ip6(struct netif *netif, struct pbuf *p, const ip6_addr_t *next_hop)
 {
     (void)next_hop;
-    if (has_relay && sc_packet_is_tcp(p))
-        return sc_relay_send(p);
     return send_packet(netif, p, ETHTYPE_IPV6);
 }
 
@@ -263,8 +254,6 @@ static void watch(uint64_t now, uint64_t *until)
 {
     uint32_t timeout_ms = UINT32_MAX;
 
-    if (has_relay)
-        sc_relay_watch();
     slirp_pollfds_fill(slirp, &timeout_ms, add_descriptor, NULL);
     /* slirp counts from each call anew: an earlier wish stands until it was fulfilled. */
     bring_forward(&dispatch_at, now + (uint64_t)timeout_ms * 1000);
@@ -275,8 +264,6 @@ static void watch(uint64_t now, uint64_t *until)
 static void dispatch(uint64_t now, int ready)
 {
     fire_timers(now);
-    if (has_relay)
-        sc_relay_dispatch();
     if (ready == 0 && now < dispatch_at)
         return;
     dispatch_at = SC_NEVER;
@@ -312,40 +299,19 @@ static void note_room(void *unused)
 
 /* ---- the end: nothing that lwIP was told has arrived may be lost ---- */
 
-/* True when the connection of `fd` can be closed: a kernel that has unread input, or gets more
- * later, sends a reset instead of what it still has to send. */
-static bool is_closable(int fd)
-{
-    int unsent = 0;
-
-    ioctl(fd, SIOCOUTQ, &unsent);
-    return unsent == 0;
-}
-
-/* False also after a reset: then what slirp has for this socket can never be written. */
-static bool is_connected(int fd)
-{
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof(peer);
-
-    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
-}
-
 /* Reads the text of slirp_connection_info, which is all there is: a line a connection, with its
  * state, descriptor, addresses, and the bytes that wait to be written to the host's socket. */
 static bool is_flushed(void)
 {
     bool result = true;
-
-    if (has_relay)
-        return sc_relay_is_flushed();
     char *report = slirp_connection_info(slirp);
+
     for (char *line = strtok(report, "\n"); line && result; line = strtok(NULL, "\n")) {
         int fd;
         int to_host;
         if (sscanf(line, " TCP[%*[^]]] %d %*s %*d %*s %*d %d", &fd, &to_host) != 2 || fd < 0)
             continue;
-        result = !is_connected(fd) || (to_host == 0 && is_closable(fd));
+        result = sc_net_has_sent(fd, (size_t)to_host);
     }
     free(report);
     return result;
@@ -462,38 +428,6 @@ static void close_slirp(void)
         pbuf_free(frame);
 }
 
-static const char *open_nat(struct netif *netif, const char *argument)
-{
-    const char *trouble = open_slirp(netif, argument);
-
-    if (trouble)
-        return trouble;
-    /* Both ends are in this process; slirp, for what it gets, does verify. */
-    NETIF_SET_CHECKSUM_CTRL(netif, netif->chksum_flags & ~NETIF_CHECKSUM_GEN_TCP);
-    trouble = sc_relay_open(netif);
-    if (trouble)
-        close_slirp();
-    has_relay = !trouble;
-    return trouble;
-}
-
-static void close_nat(void)
-{
-    sc_relay_close();
-    has_relay = false;
-    close_slirp();
-}
-
-const struct sc_link sc_link_nat = {
-    .name = "nat",
-    .has_host_loopback = true,
-    .open = open_nat,
-    .close = close_nat,
-    .watch = watch,
-    .dispatch = dispatch,
-    .deliver = deliver,
-    .is_flushed = is_flushed,
-};
 const struct sc_link sc_link_slirp = {
     .name = "slirp",
     .has_host_loopback = true,
@@ -503,4 +437,68 @@ const struct sc_link sc_link_slirp = {
     .dispatch = dispatch,
     .deliver = deliver,
     .is_flushed = is_flushed,
+};
+
+/* ---- the same with the relay for TCP ---- */
+
+static err_t send_nat_ip4(struct netif *netif, struct pbuf *p, const ip4_addr_t *next_hop)
+{
+    return sc_packet_is_tcp(p) ? sc_relay_send(p) : send_ip4(netif, p, next_hop);
+}
+
+static err_t send_nat_ip6(struct netif *netif, struct pbuf *p, const ip6_addr_t *next_hop)
+{
+    return sc_packet_is_tcp(p) ? sc_relay_send(p) : send_ip6(netif, p, next_hop);
+}
+
+static bool deliver_nat(struct netif *netif)
+{
+    bool was_any = deliver(netif);
+
+    return sc_relay_deliver() || was_any;
+}
+
+static void watch_nat(uint64_t now, uint64_t *until)
+{
+    sc_relay_watch();
+    watch(now, until);
+}
+
+static void dispatch_nat(uint64_t now, int ready)
+{
+    sc_relay_dispatch();
+    dispatch(now, ready);
+}
+
+static const char *open_nat(struct netif *netif, const char *argument)
+{
+    const char *trouble = open_slirp(netif, argument);
+
+    if (trouble)
+        return trouble;
+    netif->output = send_nat_ip4;
+    netif->output_ip6 = send_nat_ip6;
+    /* Both ends are in this process; slirp, for what it gets, does verify. */
+    NETIF_SET_CHECKSUM_CTRL(netif, netif->chksum_flags & ~NETIF_CHECKSUM_GEN_TCP);
+    trouble = sc_relay_open(netif);
+    if (trouble)
+        close_slirp();
+    return trouble;
+}
+
+static void close_nat(void)
+{
+    sc_relay_close();
+    close_slirp();
+}
+
+const struct sc_link sc_link_nat = {
+    .name = "nat",
+    .has_host_loopback = true,
+    .open = open_nat,
+    .close = close_nat,
+    .watch = watch_nat,
+    .dispatch = dispatch_nat,
+    .deliver = deliver_nat,
+    .is_flushed = sc_relay_is_flushed,
 };

@@ -23,9 +23,12 @@
 #include "lwip_hooks.h"
 #include "netif/ethernet.h"
 
+#include <linux/sockios.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 static struct netif interface;
 static const struct sc_link *link;
@@ -112,6 +115,20 @@ bool sc_net_is_flushed(void)
             return false;
     }
     return link->is_flushed();
+}
+
+/* A kernel that has unread input, or gets more later, sends a reset instead of what it still has to
+ * send. */
+bool sc_net_has_sent(int fd, size_t waiting)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof(peer);
+    int unsent = 0;
+
+    if (getpeername(fd, (struct sockaddr *)&peer, &length) != 0)
+        return true;
+    ioctl(fd, SIOCOUTQ, &unsent);
+    return waiting == 0 && unsent == 0;
 }
 
 /* ---- start and stop ---- */

@@ -29,12 +29,10 @@
 #include "lwip/tcp.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -512,22 +510,6 @@ static void append_chunk(struct flow *flow, struct sc_chunk *chunk)
     flow->chunks_last = chunk;
 }
 
-/* Much stays where it was read to, little goes to memory of its size. */
-static void keep_read(struct flow *flow, struct sc_chunk *chunk, size_t length)
-{
-    struct sc_chunk *fitting = sc_chunk_new(length);
-
-    if (fitting && fitting->size < chunk->size) {
-        memcpy(fitting->data, chunk->data, length);
-        sc_chunk_drop(chunk);
-        chunk = fitting;
-    } else if (fitting) {
-        sc_chunk_drop(fitting);
-    }
-    chunk->length = length;
-    append_chunk(flow, chunk);
-}
-
 /* What `recv` said when it had no data. */
 static void note_end(struct flow *flow, ssize_t got)
 {
@@ -578,7 +560,7 @@ static bool read_once(struct flow *flow)
     for (unsigned i = 0; i < count; i++) {
         size_t length = left < pieces[i].iov_len ? left : pieces[i].iov_len;
         if (length)
-            keep_read(flow, chunks[i], length);
+            append_chunk(flow, sc_chunk_fit(chunks[i], length));
         else
             sc_chunk_drop(chunks[i]);
         left -= length;
@@ -816,11 +798,15 @@ bool sc_relay_deliver(void)
 
 static err_t send_to_script(const struct pbuf *packet)
 {
-    struct sc_packet_info info = sc_packet_inspect(packet);
-    struct flow *flow = packet->next ? find_flow_to(&info) : NULL;
+    struct sc_chunk *chunks = NULL;
 
+    if (packet->next) {
+        struct sc_packet_info info = sc_packet_inspect(packet);
+        struct flow *flow = find_flow_to(&info);
+        chunks = flow ? flow->chunks : NULL;
+    }
     bool counted = sc_host_count_memory(true);
-    struct pbuf *copy = sc_packet_copy(packet, flow ? flow->chunks : NULL);
+    struct pbuf *copy = sc_packet_copy(packet, chunks);
     sc_host_count_memory(counted);
     if (!copy)
         return ERR_MEM;
@@ -1071,25 +1057,11 @@ void sc_relay_dispatch(void)
 
 /* ---- the end ---- */
 
-/* A kernel that has unread input, or gets more later, sends a reset instead of what it still has to
- * send. */
-static bool is_sent(const struct flow *flow)
-{
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof(peer);
-    int unsent = 0;
-
-    /* After a reset nothing will ever be sent. */
-    if (getpeername(flow->fd, (struct sockaddr *)&peer, &length) != 0)
-        return true;
-    ioctl(flow->fd, SIOCOUTQ, &unsent);
-    return unsent == 0;
-}
-
 bool sc_relay_is_flushed(void)
 {
     for (const struct flow *flow = flows; flow; flow = flow->next) {
-        if (!flow->is_connecting && !flow->has_broken && (flow->out || !is_sent(flow)))
+        if (!flow->is_connecting && !flow->has_broken &&
+            !sc_net_has_sent(flow->fd, flow->out_length))
             return false;
     }
     return true;

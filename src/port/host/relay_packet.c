@@ -84,6 +84,19 @@ void sc_chunk_drop(struct sc_chunk *chunk)
         free(chunk);
 }
 
+struct sc_chunk *sc_chunk_fit(struct sc_chunk *chunk, size_t length)
+{
+    struct sc_chunk *fitting = length > SMALL_MAX ? NULL : sc_chunk_new(length);
+
+    if (fitting) {
+        memcpy(fitting->data, chunk->data, length);
+        sc_chunk_drop(chunk);
+        chunk = fitting;
+    }
+    chunk->length = length;
+    return chunk;
+}
+
 void sc_packet_stop(void)
 {
     if (filling)

@@ -32,6 +32,10 @@ struct sc_chunk {
 /* A chunk for `size` bytes, up to SC_CHUNK_MAX, or NULL without memory. The caller is its owner. */
 struct sc_chunk *sc_chunk_new(size_t size);
 
+/* A chunk with the first `length` bytes of this one, which is no larger than they are worth: much
+ * stays where it is, little goes to memory of its size. The owner's chunk is the one returned. */
+struct sc_chunk *sc_chunk_fit(struct sc_chunk *chunk, size_t length);
+
 /* The owner has no use for it any more; it is freed once no packet refers to it. */
 void sc_chunk_drop(struct sc_chunk *chunk);
 
