@@ -23,7 +23,7 @@ static struct sc_socket **refused_end = &refused_first;
 
 /* The message whose turn it is, 0 for none. Under protection. The order for one socket: CONN_CNF
  * first, CLOSE_IND after all that was received and sent, CLOSE_CNF last. */
-static enum sc_message_id next_message_id(const struct sc_socket *s)
+static inline enum sc_message_id next_message_id(const struct sc_socket *s)
 {
     bool has_sent = s->sends && s->sends->is_done;
     bool has_data = (s->pending & SC_PENDING_RECV_IND) && s->inbox && !s->is_announced;

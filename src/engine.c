@@ -171,25 +171,28 @@ uint32_t sc_engine_run(void)
     SYS_ARCH_DECL_PROTECT(level);
     uint32_t started = sys_now();
     unsigned runs = 0;
-    struct sc_task *task;
+    bool is_last;
 
     fire_timers();
     do {
+        struct sc_task *task;
+        unsigned wake = 0;
         SYS_ARCH_PROTECT(level);
         task = ready_first;
         bool is_enough = task && runs && (runs == RUNS_MAX || is_slice_over(started));
-        unsigned wake = 0;
         if (task && !is_enough) {
             wake = task->wake;
             task->wake = 0;
             unlink_ready(task);
         }
+        /* What becomes ready after this wakes the platform again. */
+        is_last = !ready_first;
         SYS_ARCH_UNPROTECT(level);
         if (is_enough)
             return 0;
         if (task)
             task->run(task, wake);
         runs++;
-    } while (task);
+    } while (!is_last);
     return time_to_timer();
 }

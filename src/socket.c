@@ -710,19 +710,20 @@ static struct sc_send_block *flush_outbox(struct sc_socket *s, struct sc_send_bl
     return block;
 }
 
+static bool is_under_way(struct sc_socket *s, const struct sc_send_block *block)
+{
+    return block->is_accepted && block->error == SC_OK &&
+           !s->transport->reached(s->channel, block->mark);
+}
+
 /* Marks as done what the peer has acknowledged, from `block` on and before `unwritten`; after the
  * connection broke, everything. Returns the first that is not done, NULL: none. */
 static struct sc_send_block *confirm_sends(struct sc_socket *s, struct sc_send_block *block,
                                            const struct sc_send_block *unwritten)
 {
-    while (block) {
-        if (s->has_broken)
-            block = finish_block(s, block, s->break_error);
-        else if (block == unwritten || (block->is_accepted && block->error == SC_OK &&
-                                        !s->transport->reached(s->channel, block->mark)))
+    for (; block; block = finish_block(s, block, s->has_broken ? s->break_error : block->error)) {
+        if (!s->has_broken && (block == unwritten || is_under_way(s, block)))
             break;
-        else
-            block = finish_block(s, block, block->error);
     }
     return block;
 }
@@ -872,6 +873,7 @@ void sc_socket_run(struct sc_task *task, unsigned wake)
 {
     struct sc_socket *s = (struct sc_socket *)(void *)task;
     struct outlook o = look(s);
+    bool is_connected = false;
 
     switch (o.state) {
     case SC_STATE_FREE:
@@ -880,16 +882,14 @@ void sc_socket_run(struct sc_task *task, unsigned wake)
     case SC_STATE_RESOLVING:
     case SC_STATE_CONNECTING:
         /* What the peer has sent meanwhile may have come with the same wake-up. */
-        if (run_connecting(s, wake, o.is_closing))
-            run_connected(s, wake, &o);
+        is_connected = run_connecting(s, wake, o.is_closing);
         break;
     case SC_STATE_CONNECTED:
     case SC_STATE_LOST:
         wake = fetch_news(s, wake);
-        if (!o.is_closing) {
-            run_connected(s, wake, &o);
+        is_connected = !o.is_closing;
+        if (is_connected)
             break;
-        }
         enter_closing(s, o.consumed);
         if (run_closing(s, &o))
             sc_task_wake_at(&s->task, s->deadline);
@@ -899,6 +899,8 @@ void sc_socket_run(struct sc_task *task, unsigned wake)
         run_closing(s, &o);
         break;
     }
+    if (is_connected)
+        run_connected(s, wake, &o);
 }
 
 void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address)

@@ -14,8 +14,6 @@
 
 local GROWTH_MAX = 0.05 -- beyond the baseline
 local RATIO_MAX = 1.3 -- socketcore's `all` to that of lwIP's sockets
--- Of so little data the way through the service thread is a large part.
-local RATIO_MAX_OF = { send_64 = 1.35 }
 
 local dump_dir, baseline_name, rounds, platform, option = arg[1], arg[2], tonumber(arg[3]), arg[4],
     arg[5]
@@ -272,10 +270,9 @@ local function check(measured, baseline)
         for _, count in ipairs(COUNTS) do
             compare(operation, count, sc[count], before[count], problems, notes)
         end
-        local ratio_max = RATIO_MAX_OF[operation] or RATIO_MAX
-        if ratio > ratio_max then
+        if ratio > RATIO_MAX then
             problems[#problems + 1] = ("%s: %.2f times what lwIP's sockets take, more than %.2f")
-                :format(operation, ratio, ratio_max)
+                :format(operation, ratio, RATIO_MAX)
         end
     end
     return problems, notes
