@@ -46,7 +46,10 @@
 #define WRITE_AT (TCP_WND / 2)
 /* Pieces in one write, chunks in one read of a stream. */
 #define PIECES_MAX 64
-#define CHUNKS_MAX 4
+#define CHUNKS_MAX 8
+/* When all connections together hold so much of what was read, none reads more than its far end
+ * takes at once. */
+#define AHEAD_MAX (8 << 20)
 /* Small packets that wait are gathered: a pbuf costs more than what it holds then. */
 #define GATHER_PIECE_MAX 512
 #define GATHER_BUFFER 8192
@@ -111,6 +114,7 @@ static struct flow *by_port[UINT16_MAX + 1]; /* the script's end's */
 static struct flow *active;
 static struct flow *with_news;
 static unsigned leftovers;
+static size_t chunk_bytes; /* in the chunks of all */
 /* Packets on their way, oldest first: a ring that grows. */
 static struct packet {
     struct pbuf *packet;
@@ -225,6 +229,15 @@ static struct flow *new_flow(const struct sc_packet_info *info, int fd)
     return flow;
 }
 
+static void drop_first_chunk(struct flow *flow)
+{
+    struct sc_chunk *chunk = flow->chunks;
+
+    flow->chunks = chunk->next;
+    chunk_bytes -= chunk->length;
+    sc_chunk_drop(chunk);
+}
+
 static void drop_output(struct flow *flow)
 {
     while (flow->out) {
@@ -250,11 +263,8 @@ static void free_flow(struct flow *flow)
     if (flow->next)
         flow->next->link = flow->link;
     drop_output(flow);
-    while (flow->chunks) {
-        struct sc_chunk *chunk = flow->chunks;
-        flow->chunks = chunk->next;
-        sc_chunk_drop(chunk);
-    }
+    while (flow->chunks)
+        drop_first_chunk(flow);
     if (flow->syn)
         pbuf_free(flow->syn);
     if (flow->is_watched)
@@ -496,8 +506,7 @@ static void free_acked(struct flow *flow, size_t length)
         length -= step;
         if (chunk->acked < chunk->length)
             return;
-        flow->chunks = chunk->next;
-        sc_chunk_drop(chunk);
+        drop_first_chunk(flow);
     }
 }
 
@@ -508,6 +517,7 @@ static void append_chunk(struct flow *flow, struct sc_chunk *chunk)
     else
         flow->chunks = chunk;
     flow->chunks_last = chunk;
+    chunk_bytes += chunk->length;
 }
 
 /* What `recv` said when it had no data. */
@@ -523,13 +533,15 @@ static void note_end(struct flow *flow, ssize_t got)
     }
 }
 
-/* Chunks for the next read, whose sizes together are not more than `room`. Returns how many. */
-static unsigned make_room(const struct flow *flow, size_t room, struct sc_chunk **chunks,
-                          struct iovec *pieces)
+/* Chunks for the next read. Returns how many. */
+static unsigned make_room(const struct flow *flow, struct sc_chunk **chunks, struct iovec *pieces)
 {
     unsigned most = flow->has_much ? CHUNKS_MAX : 1;
     unsigned count = 0;
+    size_t room = flow->pcb->snd_buf;
 
+    if (flow->has_much && chunk_bytes < AHEAD_MAX)
+        room = CHUNKS_MAX * SC_CHUNK_MAX;
     while (count < most && room && (chunks[count] = sc_chunk_new(SC_CHUNK_MAX)) != NULL) {
         size_t size = room < SC_CHUNK_MAX ? room : SC_CHUNK_MAX;
         pieces[count] = (struct iovec){ .iov_base = chunks[count]->data, .iov_len = size };
@@ -545,9 +557,9 @@ static bool read_once(struct flow *flow)
     struct sc_chunk *chunks[CHUNKS_MAX] = { NULL };
     struct iovec pieces[CHUNKS_MAX];
     struct msghdr message = { .msg_iov = pieces };
-    size_t room = flow->pcb->snd_buf;
+    size_t room = 0;
 
-    unsigned count = make_room(flow, room, chunks, pieces);
+    unsigned count = make_room(flow, chunks, pieces);
     if (!count)
         return false;
     message.msg_iovlen = count;
@@ -556,7 +568,6 @@ static bool read_once(struct flow *flow)
         note_end(flow, got);
     size_t left = got > 0 ? (size_t)got : 0;
     flow->has_much = left >= pieces[0].iov_len;
-    room = 0;
     for (unsigned i = 0; i < count; i++) {
         size_t length = left < pieces[i].iov_len ? left : pieces[i].iov_len;
         if (length)
@@ -600,8 +611,8 @@ static bool is_stuck(struct flow *flow)
     return true;
 }
 
-/* Each read has the kernel tell the peer of the room, and do the peer's sending then. So of a
- * stream much is read at a time. */
+/* Each read has the kernel tell the peer of the room, wake it, and send in the reader's place what
+ * the peer had written meanwhile. So of a stream much is read at a time. */
 static bool wants_read(const struct flow *flow)
 {
     return flow->is_readable && flow->pcb->snd_buf >= (flow->has_much ? TCP_SND_BUF / 2 : 1);

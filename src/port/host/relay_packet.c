@@ -22,7 +22,7 @@
  * much; larger ones have the full size. */
 #define SMALL_MAX 16384
 /* So many large ones are kept. */
-#define SPARE_MAX 8
+#define SPARE_MAX 16
 /* A packet with less data than this is copied into memory of its own. */
 #define SHARED_FROM 8192
 
