@@ -655,7 +655,13 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *packet
     mark_active(flow);
     if (!packet) {
         flow->has_fin = true;
-        leave_closed_pcb(flow);
+        if (flow->was_finished) {
+            leave_closed_pcb(flow);
+        } else {
+            /* The peer's own FIN mostly follows at once, and acknowledges this one too. */
+            tcp_clear_flags(pcb, TF_ACK_NOW);
+            tcp_set_flags(pcb, TF_ACK_DELAY);
+        }
         return ERR_OK;
     }
     if (flow->has_broken) {
@@ -807,7 +813,7 @@ bool sc_relay_deliver(void)
     return was_any;
 }
 
-static err_t send_to_script(const struct pbuf *packet)
+static err_t send_to_script(struct pbuf *packet)
 {
     struct sc_chunk *chunks = NULL;
 
@@ -948,7 +954,7 @@ static void finish_connect(struct flow *flow)
     answer_syn(flow, error);
 }
 
-err_t sc_relay_send(const struct pbuf *packet)
+err_t sc_relay_send(struct pbuf *packet)
 {
     struct sc_packet_info info = sc_packet_inspect(packet);
     bool is_syn = (info.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;

@@ -18,7 +18,7 @@ const char *sc_relay_open(struct netif *interface);
 void sc_relay_close(void);
 
 /* A TCP packet from lwIP (sc_packet_is_tcp); it stays the caller's. */
-err_t sc_relay_send(const struct pbuf *packet);
+err_t sc_relay_send(struct pbuf *packet);
 
 /* Hands over what both ends have sent each other. True when there was anything. */
 bool sc_relay_deliver(void);

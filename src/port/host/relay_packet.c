@@ -248,11 +248,18 @@ static bool refer_to_data(struct pbuf *copy, const struct pbuf *packet, struct s
     return true;
 }
 
-struct pbuf *sc_packet_copy(const struct pbuf *packet, struct sc_chunk *chunks)
+struct pbuf *sc_packet_copy(struct pbuf *packet, struct sc_chunk *chunks)
 {
-    u16_t header = (u16_t)(ip_header_length(packet) + TCPH_HDRLEN_BYTES(tcp_header(packet)));
+    const struct tcp_hdr *tcp = tcp_header(packet);
+    u16_t header = (u16_t)(ip_header_length(packet) + TCPH_HDRLEN_BYTES(tcp));
     struct pbuf *copy;
 
+    /* lwIP lets go of these once they are sent (tcp_output_control_segment in core/tcp_out.c); all
+     * others it may send again. */
+    if (packet->tot_len == header && !(TCPH_FLAGS(tcp) & (TCP_SYN | TCP_FIN))) {
+        pbuf_ref(packet);
+        return packet;
+    }
     if (chunks && packet->next) {
         copy = copy_start(packet, packet->len);
         if (copy && refer_to_data(copy, packet, chunks))

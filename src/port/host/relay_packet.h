@@ -55,9 +55,10 @@ bool sc_packet_is_tcp(const struct pbuf *packet);
 /* What the headers of a TCP packet say. */
 struct sc_packet_info sc_packet_inspect(const struct pbuf *packet);
 
-/* A copy of a packet, because the sender keeps its own to send it again; NULL without memory. Data
- * that lies in one of `chunks` (linked by `next`) is not copied but referred to. */
-struct pbuf *sc_packet_copy(const struct pbuf *packet, struct sc_chunk *chunks);
+/* What the receiver of a packet gets: a copy, because the sender keeps its own to send it again, or
+ * a reference to a packet that is never sent again. NULL without memory. Data that lies in one of
+ * `chunks` (linked by `next`) is not copied but referred to. */
+struct pbuf *sc_packet_copy(struct pbuf *packet, struct sc_chunk *chunks);
 
 /* Frees what is kept for later. */
 void sc_packet_stop(void);
