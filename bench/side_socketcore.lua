@@ -14,6 +14,8 @@ local options, size = measure.options, measure.size
 local sockets = options.sockets
 
 local TCP, UDP, SSL = 0, 1, 2
+local sock_conn, sock_close, sock_destroy = socketcore.sock_conn, socketcore.sock_close,
+    socketcore.sock_destroy
 local sock_send, sock_recv = socketcore.sock_send, socketcore.sock_recv
 local receive = rtos.receive
 local CONN_CNF, SEND_CNF, RECV_IND, CLOSE_CNF = rtos.MSG_SOCK_CONN_CNF, rtos.MSG_SOCK_SEND_CNF,
@@ -85,7 +87,9 @@ end
 
 -- The messages of this socket are for whoever calls it.
 local function adopt(id)
-    threads[id] = coroutine.running()
+    if sockets > 1 then
+        threads[id] = coroutine.running()
+    end
     return id
 end
 
@@ -116,7 +120,7 @@ end
 
 local function open(kind)
     local port = kind == UDP and options.udp or options.tcp
-    local id, _, reason = socketcore.sock_conn(kind, "127.0.0.1", port, kind == SSL and cert or nil)
+    local id, _, reason = sock_conn(kind, "127.0.0.1", port, kind == SSL and cert or nil)
     if not id then
         error(reason)
     end
@@ -127,9 +131,9 @@ end
 
 local function close(id)
     adopt(id)
-    assert(socketcore.sock_close(id) == 1)
+    assert(sock_close(id) == 1)
     await(CLOSE_CNF)
-    assert(socketcore.sock_destroy(id) == 1)
+    assert(sock_destroy(id) == 1)
 end
 
 local function command(id, line)
