@@ -18,10 +18,12 @@
 /* One recursive lock, cheap for the thread that has it already. */
 void sc_core_lock(void);
 void sc_core_unlock(void);
-void sc_core_assert_locked(void);
 #define LOCK_TCPIP_CORE() sc_core_lock()
 #define UNLOCK_TCPIP_CORE() sc_core_unlock()
+void sc_core_assert_locked(void);
+#ifdef SC_CHECK_LOCKS
 #define LWIP_ASSERT_CORE_LOCKED() sc_core_assert_locked()
+#endif
 
 #define LWIP_NETCONN 1
 #define LWIP_SOCKET 0

@@ -384,16 +384,16 @@ static enum sc_host_event take_event(uint64_t now, int *id)
     return SC_HOST_TIMEOUT;
 }
 
-static uint64_t end_of(uint64_t timeout_us)
+static uint64_t end_of(uint64_t now, uint64_t timeout_us)
 {
-    return timeout_us == SC_HOST_FOREVER ? SC_NEVER : sc_host_now() + timeout_us;
+    return timeout_us == SC_HOST_FOREVER ? SC_NEVER : now + timeout_us;
 }
 
-static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, int *id)
+static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, uint64_t now, int *id)
 {
     for (;;) {
-        run_ready(sc_host_now());
-        uint64_t now = sc_host_now();
+        run_ready(now);
+        now = sc_host_now();
         if (now >= atomic_load_explicit(&io_at, memory_order_relaxed)) {
             take_input(now, 0, true);
             now = sc_host_now();
@@ -411,6 +411,7 @@ static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, int 
         if (wait->takes_messages && sc_queue_due() < until)
             until = sc_queue_due();
         take_input(now, until, true);
+        now = sc_host_now();
     }
 }
 
@@ -434,12 +435,13 @@ enum sc_host_event sc_host_wait(struct sc_host_wait *wait, int *id)
                 return event;
         }
     }
+    uint64_t now = sc_host_now();
     if (!wait->until)
-        wait->until = end_of(wait->timeout_us);
+        wait->until = end_of(now, wait->timeout_us);
     if (!open_wake_fd())
         return SC_HOST_TIMEOUT;
     enter_pump();
-    enum sc_host_event event = pump_until_event(wait, id);
+    enum sc_host_event event = pump_until_event(wait, now, id);
     leave_pump();
     return event;
 }

@@ -32,6 +32,9 @@ enum { SC_PROTECT_LOCK, SC_CORE_LOCK, SC_BIASED_LOCKS };
 
 #define SC_HIDDEN __attribute__((visibility("hidden")))
 
+/* Also where the compiler sees all files at once, and would rather make a function of them. */
+#define SC_INLINED static inline __attribute__((always_inline))
+
 /* Without a call of __tls_get_addr. A C library that loads no such module at run time (musl) gets
  * the slower kind. */
 #ifdef __GLIBC__
@@ -58,7 +61,7 @@ SC_HIDDEN unsigned sc_biased_enter_slowly(struct sc_biased_lock *lock);
 SC_HIDDEN void sc_biased_leave_slowly(struct sc_biased_lock *lock, unsigned level);
 
 /* Takes the lock; what it returns belongs into sc_biased_leave. */
-static inline unsigned sc_biased_enter(struct sc_biased_lock *lock)
+SC_INLINED unsigned sc_biased_enter(struct sc_biased_lock *lock)
 {
     if (__builtin_expect(sc_is_stand_in, 0))
         return sc_biased_enter_slowly(lock);
@@ -72,7 +75,7 @@ static inline unsigned sc_biased_enter(struct sc_biased_lock *lock)
     return SC_BIASED_ALONE;
 }
 
-static inline void sc_biased_leave(struct sc_biased_lock *lock, unsigned level)
+SC_INLINED void sc_biased_leave(struct sc_biased_lock *lock, unsigned level)
 {
     if (__builtin_expect(level == SC_BIASED_ALONE, 1)) {
         atomic_store_explicit(&lock->script, SC_BIASED_NONE, memory_order_release);

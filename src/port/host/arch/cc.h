@@ -19,6 +19,11 @@
 
 #define LWIP_ERRNO_STDINCLUDE 1
 #define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS
+/* lwIP's own are calls, a dozen of them for each packet. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define lwip_htons(x) __builtin_bswap16(x)
+#define lwip_htonl(x) __builtin_bswap32(x)
+#endif
 
 typedef unsigned int sys_prot_t;
 
