@@ -110,6 +110,17 @@ uint64_t sc_engine_now(void)
     return now;
 }
 
+uint64_t sc_engine_recent(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    uint64_t recent;
+
+    SYS_ARCH_PROTECT(level);
+    recent = clock_ms;
+    SYS_ARCH_UNPROTECT(level);
+    return recent;
+}
+
 void sc_engine_start(void)
 {
     clock_last = sys_now();
@@ -140,11 +151,6 @@ static void fire_timers(void)
     }
 }
 
-static bool is_slice_over(uint32_t started)
-{
-    return (uint32_t)(sys_now() - started) >= SLICE_MS;
-}
-
 bool sc_engine_ready(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
@@ -169,7 +175,7 @@ static uint32_t time_to_timer(void)
 uint32_t sc_engine_run(void)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    uint32_t started = sys_now();
+    uint64_t started = 0;
     unsigned runs = 0;
     bool is_last;
 
@@ -179,7 +185,11 @@ uint32_t sc_engine_run(void)
         unsigned wake = 0;
         SYS_ARCH_PROTECT(level);
         task = ready_first;
-        bool is_enough = task && runs && (runs == RUNS_MAX || is_slice_over(started));
+        /* It may be of long ago, which only makes the slice short. */
+        if (!runs)
+            started = clock_ms;
+        bool is_enough =
+            task && runs && (runs == RUNS_MAX || sc_engine_read_clock() - started >= SLICE_MS);
         if (task && !is_enough) {
             wake = task->wake;
             task->wake = 0;

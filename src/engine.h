@@ -51,6 +51,9 @@ void sc_task_remove(struct sc_task *task);
 uint64_t sc_engine_now(void);
 /* The same under SYS_ARCH_PROTECT. */
 uint64_t sc_engine_read_clock(void);
+/* When the clock was last read: not before this run began, if anything waits for a time. For tasks
+ * that compare with a deadline or set one. */
+uint64_t sc_engine_recent(void);
 
 /* True from sc_engine_start to sc_engine_stop. */
 void sc_engine_start(void);

@@ -403,7 +403,7 @@ static void apply_options(struct sc_socket *s)
 /* True when it is connected now. */
 static bool run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
 {
-    uint64_t now = sc_engine_now();
+    uint64_t now = sc_engine_recent();
 
     if (is_closing) {
         end_connect(s);
@@ -840,7 +840,7 @@ static bool run_closing(struct sc_socket *s, const struct outlook *o)
     bool is_shut = false;
     if (!s->has_broken && !unwritten)
         is_shut = step_shutdown(s) == SC_OK && !unconfirmed;
-    if (!is_shut && sc_engine_now() >= s->deadline)
+    if (!is_shut && sc_engine_recent() >= s->deadline)
         break_connection(s, SC_ERR_ABORT, "close: not acknowledged within the linger time");
     if (s->has_broken)
         confirm_sends(s, unconfirmed, NULL);

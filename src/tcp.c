@@ -693,7 +693,7 @@ static void release_channel(struct sc_channel *channel)
     *lingering_end = t;
     lingering_end = &t->next_lingering;
     count_lingering(+1);
-    sc_task_wake_at(&t->linger, sc_engine_now() + t->linger_ms);
+    sc_task_wake_at(&t->linger, sc_engine_recent() + t->linger_ms);
 }
 
 size_t sc_tcp_lingering(void)
