@@ -23,6 +23,7 @@
 #include "lwip/ip6.h"
 #include "lwip/nd6.h"
 #include "lwip/prot/ethernet.h"
+#include "lwip/prot/ip4.h"
 #include "lwip/prot/nd6.h"
 
 #include <libslirp.h>
@@ -443,7 +444,13 @@ const struct sc_link sc_link_slirp = {
 
 static err_t send_nat_ip4(struct netif *netif, struct pbuf *p, const ip4_addr_t *next_hop)
 {
-    return sc_packet_is_tcp(p) ? sc_relay_send(p) : send_ip4(netif, p, next_hop);
+    struct ip_hdr *header = p->payload;
+
+    if (sc_packet_is_tcp(p))
+        return sc_relay_send(p);
+    IPH_CHKSUM_SET(header, 0);
+    IPH_CHKSUM_SET(header, inet_chksum(header, IPH_HL_BYTES(header)));
+    return send_ip4(netif, p, next_hop);
 }
 
 static err_t send_nat_ip6(struct netif *netif, struct pbuf *p, const ip6_addr_t *next_hop)
@@ -478,8 +485,9 @@ static const char *open_nat(struct netif *netif, const char *argument)
         return trouble;
     netif->output = send_nat_ip4;
     netif->output_ip6 = send_nat_ip6;
-    /* Both ends are in this process; slirp, for what it gets, does verify. */
-    NETIF_SET_CHECKSUM_CTRL(netif, netif->chksum_flags & ~NETIF_CHECKSUM_GEN_TCP);
+    /* Both ends of TCP are in this process. */
+    NETIF_SET_CHECKSUM_CTRL(netif, netif->chksum_flags &
+                                       ~(NETIF_CHECKSUM_GEN_IP | NETIF_CHECKSUM_GEN_TCP));
     trouble = sc_relay_open(netif);
     if (trouble)
         close_slirp();

@@ -412,7 +412,7 @@ bool sc_host_count_memory(bool counts)
 }
 
 /* Two threads at once may go over the limit by what one of them asks for. */
-static bool has_room(size_t size)
+static inline bool has_room(size_t size)
 {
     size_t limit = atomic_load_explicit(&memory_limit, memory_order_relaxed);
 
