@@ -20,6 +20,7 @@
 #include "link.h"
 #include "pollset.h"
 #include "relay_packet.h"
+#include "relay_socket.h"
 
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
@@ -35,10 +36,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
-
-/* netinet/tcp.h cannot be included beside lwIP's TCP_* names. */
-#define HOST_TCP_NODELAY 1
 
 /* So much is a stream: it waits to be written until it is so much, or before a sleep. A write often
  * has to wake the peer, and that is what costs. */
@@ -229,6 +226,11 @@ static struct flow *new_flow(const struct sc_packet_info *info, int fd)
     return flow;
 }
 
+static sa_family_t family_of(const ip_addr_t *address)
+{
+    return IP_IS_V4(address) ? AF_INET : AF_INET6;
+}
+
 static void drop_first_chunk(struct flow *flow)
 {
     struct sc_chunk *chunk = flow->chunks;
@@ -271,7 +273,10 @@ static void free_flow(struct flow *flow)
         sc_poll_drop(flow->fd);
     if (flow->is_leftover)
         leftovers--;
-    close(flow->fd);
+    /* One that was never watched was short, and more of its kind may come. */
+    sc_relay_socket_close(flow->fd, family_of(&flow->remote),
+                          flow->was_shut && flow->has_host_fin && !flow->has_broken &&
+                              !flow->is_watched);
     free(flow);
 }
 
@@ -433,12 +438,10 @@ static ssize_t write_pieces(struct flow *flow)
 
 static void write_output(struct flow *flow)
 {
-    static const int yes = 1;
-
     if (flow->is_connecting || flow->has_broken)
         return;
     if (flow->out && !flow->has_nodelay) {
-        setsockopt(flow->fd, IPPROTO_TCP, HOST_TCP_NODELAY, &yes, sizeof(yes));
+        sc_relay_socket_set_nodelay(flow->fd);
         flow->has_nodelay = true;
     }
     while (flow->out && flow->is_writable) {
@@ -907,37 +910,25 @@ static void answer_syn(struct flow *flow, int error)
         pbuf_free(syn);
 }
 
-static int connect_host(int fd, const struct sc_packet_info *info)
-{
-    struct sockaddr_storage address;
-    socklen_t length = host_address(info, &address);
-
-    if (connect(fd, (struct sockaddr *)&address, length) == 0)
-        return 0;
-    /* To a server on this machine the handshake is over by now, which only a second call tells. */
-    if (errno == EINPROGRESS && connect(fd, (struct sockaddr *)&address, length) == 0)
-        return 0;
-    return errno == EALREADY ? EINPROGRESS : errno;
-}
-
 /* Takes `syn`. lwIP repeats a SYN that gets no answer. */
 static void start_flow(const struct sc_packet_info *info, struct pbuf *syn)
 {
-    int family = IP_IS_V4_VAL(info->destination) ? AF_INET : AF_INET6;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage address;
+    socklen_t length = host_address(info, &address);
+    int fd = sc_relay_socket_open(address.ss_family);
     struct flow *flow = fd >= 0 ? new_flow(info, fd) : NULL;
 
     if (!flow) {
         sc_port_log(SC_LOG_WARN, fd < 0 ? "no socket of the host for a connection (ulimit -n?)"
                                         : "no memory for a connection");
         if (fd >= 0)
-            close(fd);
+            sc_relay_socket_close(fd, address.ss_family, false);
         pbuf_free(syn);
         return;
     }
     flow->syn = syn;
     flow->is_connecting = true;
-    int error = connect_host(fd, info);
+    int error = sc_relay_socket_connect(fd, (struct sockaddr *)&address, length);
     if (error == EINPROGRESS && !watch_socket(flow))
         error = ENOMEM;
     if (error != EINPROGRESS)
@@ -1153,6 +1144,7 @@ void sc_relay_close(void)
         tcp_close((struct tcp_pcb *)listener);
     listener = NULL;
     sc_packet_stop();
+    sc_relay_socket_stop();
     /* It has the address of the last packet: lwIP would look for connections to end. */
     ip_addr_set_any(false, &far_side.ip_addr);
     netif_ip6_addr_set_state(&far_side, 0, IP6_ADDR_INVALID);
