@@ -142,6 +142,32 @@ static void test_a_copy_is_whole_at_every_size(void **unused)
     sc_packet_stop();
 }
 
+/* lwIP keeps a SYN, a FIN and data, and writes into their headers when it sends them again. */
+static void test_only_what_is_never_sent_again_is_passed_on_as_it_is(void **unused)
+{
+    static const struct {
+        u8_t flags;
+        size_t length;
+        bool is_copied;
+    } cases[] = {
+        { TCP_ACK, 0, false },          { TCP_RST | TCP_ACK, 0, false }, { TCP_SYN, 0, true },
+        { TCP_SYN | TCP_ACK, 0, true }, { TCP_FIN | TCP_ACK, 0, true },  { TCP_ACK, 1, true },
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct pbuf *packet = make_ip4(cases[i].length);
+        memset((char *)packet->payload + IP4_HEADERS, 0, cases[i].length);
+        TCPH_HDRLEN_FLAGS_SET((struct tcp_hdr *)((struct ip_hdr *)packet->payload + 1), 5,
+                              cases[i].flags);
+        struct pbuf *copy = sc_packet_copy(packet, NULL);
+        assert_int_equal(copy != packet, cases[i].is_copied);
+        assert_int_equal(packet->ref, cases[i].is_copied ? 1 : 2);
+        pbuf_free(copy);
+        pbuf_free(packet);
+    }
+}
+
 static void test_copies_on_their_way_do_not_overwrite_each_other(void **unused)
 {
     enum { COUNT = 40, SIZE = 11200 };
@@ -242,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_only_whole_tcp_packets_are_taken),
         cmocka_unit_test(test_the_headers_are_read),
         cmocka_unit_test(test_a_copy_is_whole_at_every_size),
+        cmocka_unit_test(test_only_what_is_never_sent_again_is_passed_on_as_it_is),
         cmocka_unit_test(test_copies_on_their_way_do_not_overwrite_each_other),
         cmocka_unit_test(test_data_in_a_chunk_is_referred_to_and_keeps_it),
         cmocka_unit_test(test_data_elsewhere_is_copied),
