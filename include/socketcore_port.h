@@ -25,7 +25,8 @@ extern "C" {
 bool sc_port_post(int socket);
 
 /* The engine has work: have sc_engine_run called soon. Called from any thread, also from lwIP's
- * callbacks with the core lock held; must not block, allocate, or run the engine itself. */
+ * callbacks with the core lock held, and from within sc_engine_run, which is to be called once more
+ * then; must not block, allocate, or run the engine itself. */
 void sc_port_wake(void);
 
 /* Once, at the first sc_start: lwIP, the network interfaces and whatever runs the engine. */
@@ -60,8 +61,8 @@ bool sc_port_key_log(const char *line);
 
 #define SC_FOREVER UINT32_MAX
 
-/* Runs everything that is ready, on the engine's thread, without lwIP's core lock held. Returns
- * after how many milliseconds it wants to run again even if nothing wakes it, or SC_FOREVER. */
+/* Runs what is ready, on the engine's thread, without lwIP's core lock held. Returns after how many
+ * milliseconds it wants to run again even if nothing wakes it, or SC_FOREVER. */
 SC_API uint32_t sc_engine_run(void);
 
 /* True when sc_engine_run has something to do now. Any thread. */

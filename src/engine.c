@@ -185,7 +185,7 @@ uint32_t sc_engine_run(void)
         unsigned wake = 0;
         SYS_ARCH_PROTECT(level);
         task = ready_first;
-        /* It may be of long ago, which only makes the slice short. */
+        /* It may be of long ago, which makes the slice a single task, and the next one whole. */
         if (!runs)
             started = clock_ms;
         bool is_enough =

@@ -107,14 +107,14 @@ static void test_one_that_is_all_over_serves_again(void **state)
     (void)state;
     exchange(first, peer);
     end_both(first, peer);
-    sc_relay_socket_close(first, AF_INET, true);
+    sc_relay_socket_close(first, true);
     assert_true(is_open(first));
     int second = open_connection(&peer);
     assert_int_equal(second, first);
     exchange(second, peer);
     exchange(peer, second);
     end_both(second, peer);
-    sc_relay_socket_close(second, AF_INET, false);
+    sc_relay_socket_close(second, false);
     assert_false(is_open(second));
 }
 
@@ -128,7 +128,7 @@ static void test_one_whose_peer_has_not_closed_is_closed(void **state)
     (void)state;
     assert_int_equal(send(fd, data, sizeof(data), MSG_NOSIGNAL), sizeof(data));
     shutdown(fd, SHUT_WR);
-    sc_relay_socket_close(fd, AF_INET, true);
+    sc_relay_socket_close(fd, true);
     assert_false(is_open(fd));
     await(peer, POLLIN);
     assert_int_equal(recv(peer, data, sizeof(data), MSG_WAITALL), sizeof(data));
@@ -145,7 +145,7 @@ static void test_one_that_was_refused_is_closed(void **state)
     nobody.sin_port = 0;
     assert_int_equal(sc_relay_socket_connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)),
                      ECONNREFUSED);
-    sc_relay_socket_close(fd, AF_INET, false);
+    sc_relay_socket_close(fd, false);
     assert_false(is_open(fd));
 }
 
@@ -160,7 +160,7 @@ static void test_few_are_kept_and_none_after_the_stop(void **state)
         fds[i] = open_connection(&peers[i]);
     for (int i = 0; i < MANY; i++) {
         end_both(fds[i], peers[i]);
-        sc_relay_socket_close(fds[i], AF_INET, true);
+        sc_relay_socket_close(fds[i], true);
     }
     for (int i = 0; i < MANY; i++)
         kept += is_open(fds[i]);

@@ -100,8 +100,11 @@ bool sc_port_post(int socket)
     return true;
 }
 
+static bool is_woken;
+
 void sc_port_wake(void)
 {
+    is_woken = true;
 }
 
 enum sc_error sc_port_start(void)
@@ -349,7 +352,10 @@ static int tear_down(void **state)
 
 static void run(void)
 {
-    sc_engine_run();
+    is_woken = false;
+    uint32_t wait = sc_engine_run();
+    /* Nothing is left lying without a word. */
+    assert_true(wait == 0 || is_woken || !sc_engine_ready());
 }
 
 static void pass(uint32_t ms)

@@ -389,10 +389,10 @@ static uint64_t end_of(uint64_t now, uint64_t timeout_us)
     return timeout_us == SC_HOST_FOREVER ? SC_NEVER : now + timeout_us;
 }
 
-static enum sc_host_event pump_until_event(struct sc_host_wait *wait, int *id)
+static enum sc_host_event pump_until_event(const struct sc_host_wait *wait, uint64_t now, int *id)
 {
     for (;;) {
-        run_ready(sc_host_now());
+        run_ready(now);
         if (sc_host_recent() >= atomic_load_explicit(&io_at, memory_order_relaxed))
             take_input(sc_host_now(), 0, true);
         if (wait->takes_messages) {
@@ -400,17 +400,17 @@ static enum sc_host_event pump_until_event(struct sc_host_wait *wait, int *id)
             if (event != SC_HOST_TIMEOUT)
                 return event;
         }
-        uint64_t now = sc_host_now();
-        if (!wait->until)
-            wait->until = end_of(now, wait->timeout_us);
         if (wait->is_interrupted(wait->context))
             return SC_HOST_INTERRUPTED;
+        now = sc_host_now();
+        /* A timer that ran out meanwhile comes before the timeout. */
         if (now >= wait->until)
-            return SC_HOST_TIMEOUT;
+            return wait->takes_messages ? take_event(now, id) : SC_HOST_TIMEOUT;
         uint64_t until = wait->until;
         if (wait->takes_messages && sc_queue_due() < until)
             until = sc_queue_due();
         take_input(now, until, true);
+        now = sc_host_recent();
     }
 }
 
@@ -434,10 +434,13 @@ enum sc_host_event sc_host_wait(struct sc_host_wait *wait, int *id)
                 return event;
         }
     }
+    uint64_t now = sc_host_now();
+    if (!wait->until)
+        wait->until = end_of(now, wait->timeout_us);
     if (!open_wake_fd())
         return SC_HOST_TIMEOUT;
     enter_pump();
-    enum sc_host_event event = pump_until_event(wait, id);
+    enum sc_host_event event = pump_until_event(wait, now, id);
     leave_pump();
     return event;
 }

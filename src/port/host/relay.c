@@ -226,11 +226,6 @@ static struct flow *new_flow(const struct sc_packet_info *info, int fd)
     return flow;
 }
 
-static sa_family_t family_of(const ip_addr_t *address)
-{
-    return IP_IS_V4(address) ? AF_INET : AF_INET6;
-}
-
 static void drop_first_chunk(struct flow *flow)
 {
     struct sc_chunk *chunk = flow->chunks;
@@ -274,9 +269,9 @@ static void free_flow(struct flow *flow)
     if (flow->is_leftover)
         leftovers--;
     /* One that was never watched was short, and more of its kind may come. */
-    sc_relay_socket_close(flow->fd, family_of(&flow->remote),
-                          flow->was_shut && flow->has_host_fin && !flow->has_broken &&
-                              !flow->is_watched);
+    sc_relay_socket_close(flow->fd, IP_IS_V4(&flow->remote) && flow->was_shut &&
+                                        flow->has_host_fin && !flow->has_broken &&
+                                        !flow->is_watched);
     free(flow);
 }
 
@@ -660,7 +655,7 @@ static err_t on_receive(void *argument, struct tcp_pcb *pcb, struct pbuf *packet
         flow->has_fin = true;
         if (flow->was_finished) {
             leave_closed_pcb(flow);
-        } else {
+        } else if (!flow->has_broken) {
             /* The peer's own FIN mostly follows at once, and acknowledges this one too. */
             tcp_clear_flags(pcb, TF_ACK_NOW);
             tcp_set_flags(pcb, TF_ACK_DELAY);
@@ -922,7 +917,7 @@ static void start_flow(const struct sc_packet_info *info, struct pbuf *syn)
         sc_port_log(SC_LOG_WARN, fd < 0 ? "no socket of the host for a connection (ulimit -n?)"
                                         : "no memory for a connection");
         if (fd >= 0)
-            sc_relay_socket_close(fd, address.ss_family, false);
+            sc_relay_socket_close(fd, false);
         pbuf_free(syn);
         return;
     }

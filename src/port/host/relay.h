@@ -17,7 +17,7 @@ const char *sc_relay_open(struct netif *interface);
 /* Closes every connection at once. */
 void sc_relay_close(void);
 
-/* A TCP packet from lwIP (sc_packet_is_tcp); it stays the caller's. */
+/* A TCP packet from lwIP (sc_packet_is_tcp). One without data must not be changed afterwards. */
 err_t sc_relay_send(struct pbuf *packet);
 
 /* Hands over what both ends have sent each other. True when there was anything. */

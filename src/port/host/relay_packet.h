@@ -26,7 +26,7 @@ struct sc_chunk {
     unsigned char data[];
 };
 
-/* The largest chunk, and what one read takes at most: lwIP's lengths have 16 bits. */
+/* The largest chunk: lwIP's lengths have 16 bits. */
 #define SC_CHUNK_MAX 65535
 
 /* A chunk for `size` bytes, up to SC_CHUNK_MAX, or NULL without memory. The caller is its owner. */

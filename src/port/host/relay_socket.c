@@ -11,26 +11,28 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-/* So many are kept, of each family. */
+/* So many are kept. */
 #define SPARES_MAX 16
 
-static struct spares {
-    int fds[SPARES_MAX];
-    unsigned count;
-} spares[2]; /* IPv4, IPv6 */
+/* Of IPv4 only: one of IPv6 that once went to an IPv4-mapped address reaches no other any more. */
+static int spares[SPARES_MAX];
+static unsigned spare_count;
 
-static struct spares *spares_of(sa_family_t family)
+static int make_socket(sa_family_t family)
 {
-    return &spares[family == AF_INET6];
+    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
 int sc_relay_socket_open(sa_family_t family)
 {
-    struct spares *kept = spares_of(family);
-
-    if (kept->count)
-        return kept->fds[--kept->count];
-    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (family == AF_INET && spare_count)
+        return spares[--spare_count];
+    int fd = make_socket(family);
+    if (fd < 0 && spare_count) {
+        sc_relay_socket_stop();
+        fd = make_socket(family);
+    }
+    return fd;
 }
 
 int sc_relay_socket_connect(int fd, const struct sockaddr *address, socklen_t length)
@@ -61,26 +63,24 @@ static bool is_closed(int fd)
            info.tcpi_state == TCP_CLOSE;
 }
 
-static bool keep(int fd, struct spares *kept)
+static bool keep(int fd)
 {
     static const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
 
-    if (kept->count == SPARES_MAX || !is_closed(fd) || connect(fd, &nowhere, sizeof(nowhere)) != 0)
+    if (spare_count == SPARES_MAX || !is_closed(fd) || connect(fd, &nowhere, sizeof(nowhere)) != 0)
         return false;
-    kept->fds[kept->count++] = fd;
+    spares[spare_count++] = fd;
     return true;
 }
 
-void sc_relay_socket_close(int fd, sa_family_t family, bool is_through)
+void sc_relay_socket_close(int fd, bool may_serve_again)
 {
-    if (!is_through || !keep(fd, spares_of(family)))
+    if (!may_serve_again || !keep(fd))
         close(fd);
 }
 
 void sc_relay_socket_stop(void)
 {
-    for (struct spares *kept = spares; kept != spares + 2; kept++) {
-        while (kept->count)
-            close(kept->fds[--kept->count]);
-    }
+    while (spare_count)
+        close(spares[--spare_count]);
 }

@@ -19,8 +19,9 @@ int sc_relay_socket_connect(int fd, const struct sockaddr *address, socklen_t le
 /* Has small writes go out at once. */
 void sc_relay_socket_set_nodelay(int fd);
 
-/* Closes `fd`. `is_through`: both sides have ended well, and nothing watches it any more. */
-void sc_relay_socket_close(int fd, sa_family_t family, bool is_through);
+/* Closes `fd`. It may serve again when it is of IPv4, both sides have ended well, and nothing
+ * watches it. */
+void sc_relay_socket_close(int fd, bool may_serve_again);
 
 /* Closes what was kept. */
 void sc_relay_socket_stop(void);
