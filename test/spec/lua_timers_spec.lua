@@ -154,6 +154,23 @@ describe("a timer", function()
         assert.same({ { 126322567 * 2 + 3, 1 } }, got)
     end)
 
+    it("of weeks comes each week, and one of ever never", function()
+        local week = 7 * 86400 * 1000
+        local id = sys.timerLoopStart(note, week, "weekly")
+        local never = sys.timerStart(note, math.huge, "never")
+        sys.timerStart(note, 2 ^ 40, "late")
+        sys.taskInit(function()
+            assert.is_nil(sys.wait(3 * week + 1))
+            sys.timerStop(id)
+            assert.is_true(sys.timerIsActive(never))
+            sys.wait(2 ^ 40 - 3 * week)
+            sys.timerStop(never)
+        end)
+        sys.run()
+        assert.same({ { week, "weekly" }, { 2 * week, "weekly" }, { 3 * week, "weekly" },
+            { 2 ^ 40, "late" } }, got)
+    end)
+
     it("refuses what is no function and no time", function()
         assert.error_matches(function() sys.timerStart(nil, 1) end,
             "bad argument #1 to 'timerStart' %(function expected, got nil%)")

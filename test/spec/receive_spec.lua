@@ -54,6 +54,17 @@ describe("rtos.receive", function()
         assert.is_true(h.elapsed(start) >= 145)
     end)
 
+    it("takes any time, however long", function()
+        for _, ms in ipairs { 2 ^ 31, 2 ^ 53, 1e15 + 1, 1e300, math.huge } do
+            rtos.timer_start(1, 1)
+            assert.equal(rtos.MSG_TIMER, (rtos.receive(ms)), tostring(ms))
+        end
+        for _, ms in ipairs { -2, -math.huge, 0 / 0 } do
+            assert.is_false((pcall(rtos.receive, ms)), tostring(ms))
+            assert.is_false((pcall(rtos.sleep, ms)), tostring(ms))
+        end
+    end)
+
     it("wakes up at once when a message is there", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo)
         local start = h.now()
@@ -155,14 +166,49 @@ describe("rtos.receive", function()
 
     it("has its message numbers, all different", function()
         local seen = {}
-        for _, name in ipairs { "MSG_TIMER", "MSG_UART_RXDATA", "MSG_UART_TX_DONE",
-            "MSG_PDP_DEACT_IND", "MSG_INT", "MSG_KEYPAD", "MSG_AUDIO", "MSG_SOCK_CONN_CNF",
-            "MSG_SOCK_SEND_CNF", "MSG_SOCK_RECV_IND", "MSG_SOCK_CLOSE_IND",
-            "MSG_SOCK_CLOSE_CNF", "WAIT_MSG_TIMEOUT" } do
-            local number = rtos[name]
+        for _, name in ipairs { "WAIT_MSG_TIMEOUT", "MSG_TIMER", "MSG_UART_RXDATA",
+            "MSG_UART_TX_DONE", "MSG_KEYPAD", "MSG_INT", "MSG_PMD", "MSG_ALARM", "MSG_AUDIO",
+            "MSG_RECORD", "MSG_STREAM_RECORD", "MSG_HEADSET", "MSG_RTMP", "MSG_TTS",
+            "MSG_TTSPLY_STATUS", "MSG_TTSPLY_ERROR", "MSG_PDP_ACT_CNF", "MSG_PDP_DEACT_IND",
+            "MSG_ZBAR", "MSG_WIFI", "MSG_BLUETOOTH", "MSG_SOCK_CONN_CNF", "MSG_SOCK_SEND_CNF",
+            "MSG_SOCK_RECV_IND", "MSG_SOCK_CLOSE_IND", "MSG_SOCK_CLOSE_CNF" } do
+            local number = rawget(rtos, name)
             assert.equal("number", type(number), name)
             assert.is_nil(seen[number], name .. " is the same as " .. tostring(seen[number]))
             seen[number] = name
+        end
+        for _, name in ipairs { "MOD_KEYPAD", "MOD_ALARM", "POWERON_KEY", "POWERON_CHARGER",
+            "POWERON_ALARM", "POWERON_RESTART", "POWERON_EXCEPTION" } do
+            assert.equal("number", type(rawget(rtos, name)), name)
+        end
+    end)
+
+    it("has a number of its own for each message of hardware that it does not know", function()
+        local printed, status = h.run_lua [[
+            require "rtos"
+            local known = {}
+            for name, value in pairs(rtos) do
+                if type(value) == "number" then
+                    known[value] = name
+                end
+            end
+            local a, b, c = rtos.MSG_SCANNER_2, rtos.MSG_X, rtos.MOD_LASER
+            assert(type(a) == "number" and type(b) == "number" and type(c) == "number")
+            assert(a ~= b and b ~= c and a ~= c and not (known[a] or known[b] or known[c]))
+            assert(a % 1 == 0 and a == rtos.MSG_SCANNER_2, "the same each time")
+            rtos.MSG_OWN = 7
+            assert(rtos.MSG_OWN == 7, "a script's own wins")
+        ]]
+        assert.equal(0, status, printed)
+        local _, lines = printed:gsub("\n", "")
+        assert.equal(3, lines, printed)
+        assert.matches("rtos.MSG_SCANNER_2: unknown", printed, 1, true)
+    end)
+
+    it("has nothing for a socket's message that is misspelt, nor for other names", function()
+        for _, name in ipairs { "MSG_SOCK_CON_CNF", "MSG_SOCK_", "msg_audio", "MSG_", "MSG_Audio",
+            "XMSG_AUDIO", "on_", "get_fs", 1, true } do
+            assert.is_nil(rtos[name], tostring(name))
         end
     end)
 

@@ -164,6 +164,25 @@ describe("timers", function()
         assert.equal(1, rtos.timer_stop(5))
     end)
 
+    it("that cannot be kept give 0, raise nothing and leave the one that runs", function()
+        rtos.timer_start(3, 40)
+        for _, ms in ipairs { 126322568, 7 * 86400 * 1000, 2 ^ 31, 2 ^ 32, 2 ^ 53, 1e300,
+            math.huge, -math.huge, 0 / 0, 0, -0.0, -1, -1e300, 126322567.5 } do
+            assert.equal(0, rtos.timer_start(3, ms), tostring(ms))
+        end
+        assert.same({ 3 }, fired(200))
+    end)
+
+    it("take fractions of a millisecond as whole ones, and numbers in strings", function()
+        for _, ms in ipairs { 0.001, 1.5, "2" } do
+            assert.equal(1, rtos.timer_start(4, ms))
+            assert.same({ 4 }, fired(50))
+        end
+        assert.is_false((pcall(rtos.timer_start, 4, "soon")))
+        assert.is_false((pcall(rtos.timer_start, 4, {})))
+        assert.is_false((pcall(rtos.timer_start, 4)))
+    end)
+
     it("come between the messages of sockets", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo)
         for i = 1, 5 do

@@ -11,6 +11,7 @@
 #include <lua.h>
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -71,18 +72,18 @@ static uint32_t check_timer_id(lua_State *L, int argument)
     return (uint32_t)value;
 }
 
-/* Milliseconds, more than `above` and up to `most`; a fraction counts as a whole one. */
-static uint64_t whole_ms(lua_State *L, int argument, lua_Number value, lua_Number above,
-                         lua_Number most)
+/* The longest wait, in ms; it does not end before the process does. */
+#define WAIT_MS_MAX 1e15
+
+/* Milliseconds, more than `above`; a fraction counts as a whole one, and what is longer than
+ * WAIT_MS_MAX is that. */
+static uint64_t whole_ms(lua_State *L, int argument, lua_Number value, lua_Number above)
 {
-    luaL_argcheck(L, value > above && value <= most, argument, "out of range");
+    luaL_argcheck(L, value > above, argument, "out of range");
+    if (value > WAIT_MS_MAX)
+        value = WAIT_MS_MAX;
     uint64_t whole = value > 0 ? (uint64_t)value : 0;
     return whole < value ? whole + 1 : whole;
-}
-
-static uint64_t check_ms(lua_State *L, int argument, lua_Number above, lua_Number most)
-{
-    return whole_ms(L, argument, luaL_checknumber(L, argument), above, most);
 }
 
 /* ---- messages ---- */
@@ -97,7 +98,7 @@ static int receive(lua_State *L)
 
     lua_Number timeout_ms = luaL_checknumber(L, 1);
     if (timeout_ms != INF_TIMEOUT)
-        wait.timeout_us = whole_ms(L, 1, timeout_ms, -1, 1e15) * 1000;
+        wait.timeout_us = whole_ms(L, 1, timeout_ms, -1) * 1000;
     for (;;) {
         int id;
         switch (sc_host_wait(&wait, &id)) {
@@ -125,19 +126,23 @@ static int sleep_ms(lua_State *L)
 {
     struct sc_host_wait wait = { .is_interrupted = is_interrupted, .context = L };
 
-    wait.timeout_us = 1 + check_ms(L, 1, -1, SC_TIMER_MS_MAX) * 1000;
+    wait.timeout_us = 1 + whole_ms(L, 1, luaL_checknumber(L, 1), -1) * 1000;
     while (sc_host_wait(&wait, NULL) == SC_HOST_INTERRUPTED)
         run_hook(L);
     return 0;
 }
 
-/* rtos.timer_start(id, ms) */
+/* rtos.timer_start(id, ms) -> 1; 0 for a time that no timer can have: below 0, 0, NaN, or longer
+ * than SC_TIMER_MS_MAX. Schedulers look at the result, and an error would end the task that called
+ * them. */
 static int timer_start(lua_State *L)
 {
     uint32_t id = check_timer_id(L, 1);
-    uint32_t ms = (uint32_t)check_ms(L, 2, 0, SC_TIMER_MS_MAX);
+    lua_Number ms = luaL_checknumber(L, 2);
+    bool is_started = ms > 0 && ms <= SC_TIMER_MS_MAX &&
+                      sc_host_timer_start(id, (uint32_t)whole_ms(L, 2, ms, 0));
 
-    lua_pushinteger(L, sc_host_timer_start(id, ms));
+    lua_pushinteger(L, is_started);
     return 1;
 }
 
@@ -295,6 +300,9 @@ static const struct constant constants[] = {
     { "MSG_USB", 28 },
     { "MSG_SDCARD", 29 },
     { "MSG_FOTA", 30 },
+    { "MSG_STREAM_RECORD", 31 },
+    { "MSG_HEADSET", 32 },
+    { "MSG_RTMP", 33 },
     { "MSG_SOCK_CONN_CNF", SC_MSG_CONN_CNF },
     { "MSG_SOCK_SEND_CNF", SC_MSG_SEND_CNF },
     { "MSG_SOCK_RECV_IND", SC_MSG_RECV_IND },
@@ -310,6 +318,48 @@ static const struct constant constants[] = {
     { "POWERON_HOST", 5 },
     { "POWERON_WATCHDOG", 6 },
 };
+
+/* Where the numbers of unknown_constant begin. */
+#define FIRST_UNKNOWN 1000
+
+/* Is this the name of a constant of hardware? A socket's message that is not in the table above is
+ * misspelt. */
+static bool is_hardware_constant(const char *name)
+{
+    static const char *const prefixes[] = { "MSG_", "MOD_", "POWERON_" };
+    size_t length = strlen(name);
+
+    if (!strncmp(name, "MSG_SOCK", 8))
+        return false;
+    if (strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != length)
+        return false;
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        size_t prefix_length = strlen(prefixes[i]);
+        if (!strncmp(name, prefixes[i], prefix_length))
+            return length > prefix_length;
+    }
+    return false;
+}
+
+/* __index of the module: firmware has more messages than the table above, and a script that
+ * registers a handler for one of them has to load. Each gets a number of its own. */
+static int unknown_constant(lua_State *L)
+{
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+
+    if (!is_hardware_constant(name))
+        return 0;
+    lua_pushfstring(L, "rtos.%s: unknown, it gets a number that no message has", name);
+    lua_Integer number = lua_tointeger(L, lua_upvalueindex(1));
+    lua_pushinteger(L, number + 1);
+    lua_replace(L, lua_upvalueindex(1));
+    lua_pushvalue(L, 2);
+    lua_pushinteger(L, number);
+    lua_rawset(L, 1);
+    sc_host_log(lua_tostring(L, 3));
+    lua_pushinteger(L, number);
+    return 1;
+}
 
 static const luaL_Reg functions[] = {
     { "receive", receive },
@@ -400,6 +450,11 @@ static void push_module(lua_State *L)
     lua_pushnumber(L, (lua_Number)sc_host_clock());
     lua_pushcclosure(L, tick, 1);
     lua_setfield(L, -2, "tick");
+    lua_createtable(L, 0, 1);
+    lua_pushinteger(L, FIRST_UNKNOWN);
+    lua_pushcclosure(L, unknown_constant, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
 }
 
 SC_API int luaopen_rtos(lua_State *L);
