@@ -8,4 +8,5 @@ files["lua"] = { globals = { "rtos", "sys", "socket", "log", "link" } }
 files["examples"] = { read_globals = { "sys", "socket", "log", "link" } }
 files["bench"] = { std = "max", read_globals = { "sys", "socket", "log", "link" } }
 files["test"] = { std = "max", read_globals = { "sys", "socket", "log", "link" } }
+files["tools"] = { std = "max" }
 files["test/spec"] = { std = "max+busted" }

@@ -4,7 +4,9 @@
 -- What the messages mean is left to the handlers registered with `rtos.on`.
 --
 -- An error in a task ends that task only, one in a handler, subscriber or timer that call only;
--- both are logged with their traceback.
+-- both are logged with their traceback. `sys.onError` puts something else in the log's place. In a
+-- test, which is where `sys.run` is called inside `pcall` or `xpcall` on the host, `sys.run` ends
+-- and raises the error.
 --
 -- SPDX-License-Identifier: MIT
 -- @module sys
@@ -32,8 +34,68 @@ local function bad_argument(n, name, expected, got, level)
         type(got)), level or 3)
 end
 
+-- Errors of tasks and of what is called from `sys.run`.
+
+-- Set by the program that runs the script, on the host: `failures` counts errors, `first_failure`
+-- is the first one's message, `has_run` is true once `sys.run` was called, and `ended(text)` is
+-- called when it returns, with what the tasks that are left wait for.
+local runner = rtos.runner
+
+local on_error -- the function of sys.onError
+local failure -- { error }: what sys.run is to raise
+local throws -- does this sys.run raise the error of a task? nil: it has not been called yet
+
+-- Is there somebody who would catch an error of the function that calls this one? Every test
+-- framework does, the interpreter with a script does not.
+local function is_caught()
+    local co, is_main = running()
+    if co and not is_main then
+        return true
+    end
+    local level = 3
+    local info = debug.getinfo(level, "f")
+    while info and info.func ~= pcall and info.func ~= xpcall do
+        level = level + 1
+        info = debug.getinfo(level, "f")
+    end
+    return info ~= nil
+end
+
+local function note_error(message, traceback, task)
+    if task then
+        log.error("sys", "task ended by an error:", traceback)
+    else
+        log.error("sys", traceback)
+    end
+    if runner then
+        runner.failures = runner.failures + 1
+        runner.first_failure = runner.first_failure or tostring(message)
+    elseif throws ~= false and rtos.idle then
+        failure = failure or { message }
+    end
+end
+
+local function handle_error(message, traceback, task)
+    local ok, raised = pcall(on_error or note_error, message, traceback, task)
+    if not ok then
+        failure = failure or { raised }
+    end
+end
+
 local function log_error(message)
-    log.error("sys", debug.traceback(tostring(message), 2))
+    handle_error(message, debug.traceback(tostring(message), 2))
+end
+
+--- Sets what happens after an error in a task, handler, subscriber or timer, in place of the log.
+-- What `fn` raises ends `sys.run`, which raises it; when `fn` returns, the error is dealt with.
+-- @tparam function|nil fn called as `fn(message, traceback, task)`; `message` is what was raised,
+-- `task` nil when it was no task. nil: as at first
+-- @raise an error when `fn` is neither
+function sys.onError(fn)
+    if fn ~= nil and type(fn) ~= "function" then
+        bad_argument(1, "onError", "function", fn)
+    end
+    on_error = fn
 end
 
 -- call(fn, ...): xpcall with the traceback in the log. Lua 5.1's xpcall passes no arguments; there
@@ -67,29 +129,39 @@ end
 
 -- Tasks.
 
-local tasks = setmetatable({}, { __mode = "k" })
+-- The function of each that has not ended.
+local tasks = {}
 
--- Logs a task's error. One that could not be resumed has none: it ended before, and has no stack
+local function end_task(...)
+    tasks[running()] = nil
+    return ...
+end
+
+local function run_task(fn, ...)
+    return end_task(fn(...))
+end
+
+-- Reports a task's error. One that could not be resumed has none: it ended before, and has no stack
 -- any more, or it is not suspended.
 local function report(co, ok, ...)
     if not ok and tasks[co] and status(co) == "dead" and debug.getinfo(co, 0, "l") then
         tasks[co] = nil
-        log.error("sys", "task ended by an error:", debug.traceback(co, tostring((...))))
+        handle_error((...), debug.traceback(co, tostring((...))), co)
     end
     return ok, ...
 end
 
 -- Scripts resume tasks themselves, also from timers, and do not look at what coroutine.resume
--- returns: the error of a task is logged whoever resumed it.
+-- returns: the error of a task is reported whoever resumed it.
 local function resume(co, ...)
     return report(co, plain_resume(co, ...))
 end
 coroutine.resume = resume -- luacheck: ignore 122
 
-local function current_task(name)
+local function current_task(name, level)
     local co, is_main = running()
     if not co or is_main then
-        error("sys." .. name .. " must be called inside a task", 3)
+        error("sys." .. name .. " must be called inside a task", level or 3)
     end
     return co
 end
@@ -103,9 +175,9 @@ function sys.taskInit(fn, ...)
     if type(fn) ~= "function" then
         bad_argument(1, "taskInit", "function", fn)
     end
-    local co = coroutine.create(fn)
-    tasks[co] = true
-    resume(co, ...)
+    local co = coroutine.create(run_task)
+    tasks[co] = fn
+    resume(co, fn, ...)
     return co
 end
 
@@ -262,24 +334,24 @@ local function fire(id)
         return false
     end
     local rest = remaining[id]
-    if rest then
-        remaining[id] = nil
-        start_rtos_timer(id, rest)
-        return true
-    end
-    if type(entry) == "thread" then
+    if not rest and type(entry) == "thread" then
         timers[id] = nil
         resume(entry, nil)
         return true
     end
-    if entry.period then
-        beat(entry)
-    else
-        timers[id] = nil
-        unlink_timer(entry)
-    end
     is_calling = true
-    entry.fn(unpack(entry, 1, entry.n))
+    if rest then
+        remaining[id] = nil
+        start_rtos_timer(id, rest)
+    else
+        if entry.period then
+            beat(entry)
+        else
+            timers[id] = nil
+            unlink_timer(entry)
+        end
+        entry.fn(unpack(entry, 1, entry.n))
+    end
     is_calling = false
     return true
 end
@@ -332,7 +404,11 @@ end
 
 --- Stops all timers of a function, whatever their arguments.
 -- @tparam function fn the timers' function
+-- @raise an error when `fn` is not a function
 function sys.timerStopAll(fn)
+    if type(fn) ~= "function" then
+        bad_argument(1, "timerStopAll", "function", fn)
+    end
     for _, timer in pairs(timers_of[fn] or {}) do
         while timer do
             disarm(timer.id)
@@ -512,7 +588,7 @@ local function end_topic_wait(topic, co, id, ...)
 end
 
 local function wait_for_topic(name, topic, ms)
-    local co = current_task(name)
+    local co = current_task(name, 4)
     if topic == nil or topic ~= topic then
         error("bad argument #1 to '" .. name .. "' (topic expected)", 3)
     end
@@ -609,10 +685,17 @@ function sys.restart(why)
     rtos.restart()
 end
 
+local is_running = false
+
 local function loop()
     while true do
         if head <= tail then
             deliver_round()
+        end
+        if failure then
+            local message = failure[1]
+            failure = nil
+            error(message, 0)
         end
         if head <= tail then
             -- Messages that publish messages do not keep timers and sockets waiting.
@@ -625,27 +708,113 @@ local function loop()
     end
 end
 
-local function log_call(message)
+local function report_call(message)
     if is_calling then
-        log.error("sys", debug.traceback(tostring(message), 2))
+        handle_error(message, debug.traceback(tostring(message), 2))
     end
     return message
 end
 
+-- What a task waits for, and where: the first of its functions that is not of a file beside this
+-- one, or else of another file than this one.
+local own_source = debug.getinfo(1, "S").source
+local own_directory = own_source:match("^(.*/)[^/]*$") or own_source
+
+local function find_wait(co, is_own)
+    local level, caller_of = 0, nil
+    local info = debug.getinfo(co, level, "Snl")
+    while info and (info.currentline <= 0 or is_own(info.source)) do
+        caller_of = info.name or caller_of
+        level = level + 1
+        info = debug.getinfo(co, level, "Snl")
+    end
+    return info, caller_of
+end
+
+local function describe_wait(co, topic)
+    local info, name = find_wait(co, function(source)
+        return (source:match("^(.*/)[^/]*$") or source) == own_directory
+    end)
+    if not info then
+        info, name = find_wait(co, function(source) return source == own_source end)
+    end
+    local line = info and info.currentline
+    if not info then -- the task's function has left the stack by a tail call
+        info = debug.getinfo(tasks[co], "S")
+        line = info.linedefined
+    end
+    return "waits " .. (topic ~= nil and "for topic " .. tostring(topic) or "in " .. (name or "?"))
+        .. " at " .. info.short_src .. ":" .. line
+end
+
+--- Says what the tasks wait for that have not ended, for whoever looks for the reason of a stop.
+-- @treturn {string,...} a line such as `waits for topic READY at main.lua:12` for each such place,
+-- with how many tasks wait there when they are more than one
+-- @treturn number how many tasks that are
+function sys.waiting()
+    local topics = {}
+    for topic, list in pairs(subscribers) do
+        for receiver in pairs(list.at) do
+            topics[receiver] = topic
+        end
+    end
+    local lines, counts, total = {}, {}, 0
+    for co in pairs(tasks) do
+        if status(co) == "suspended" then
+            local line = describe_wait(co, topics[co])
+            if not counts[line] then
+                lines[#lines + 1] = line
+            end
+            counts[line] = (counts[line] or 0) + 1
+            total = total + 1
+        end
+    end
+    table.sort(lines)
+    for i, line in ipairs(lines) do
+        if counts[line] > 1 then
+            lines[i] = line .. " (" .. counts[line] .. " tasks)"
+        end
+    end
+    return lines, total
+end
+
+local function say_who_waits()
+    local lines, total = sys.waiting()
+    local text = total > 0 and ("sys.run: nothing can wake %d task%s any more:\n    %s")
+        :format(total, total > 1 and "s" or "", table.concat(lines, "\n    ")) or nil
+    if runner then
+        runner.ended(text)
+    elseif text then
+        log.warn("sys", text)
+    end
+end
+
 --- Runs everything: delivers what was published, then takes the next message, for ever.
 -- Returns only where `rtos.idle` exists (on the host) and says that no timer is armed, no message
--- queued and no socket open: nothing could ever wake a task then.
+-- queued and no socket open: nothing could ever wake a task then. Tasks that still wait are named.
+-- @raise what a function given to `sys.onError` raised; on the host, when called inside `pcall` or
+-- `xpcall`, also the first error of a task, handler, subscriber or timer
 function sys.run()
-    local was_calling = is_calling
-    is_calling = false
+    local was_calling, was_running = is_calling, is_running
+    is_calling, is_running = false, true
+    if runner then
+        runner.has_run = true
+    elseif rtos.idle and not was_running then
+        throws = is_caught()
+        if not throws and not on_error then
+            failure = nil
+        end
+    end
     -- One protected call for as many messages as go well.
     while true do
-        local ok, message = xpcall(loop, log_call)
+        local ok, message = xpcall(loop, report_call)
         if ok then
-            is_calling = was_calling
+            is_calling, is_running = was_calling, was_running
+            say_who_waits()
             return
         elseif not is_calling then
-            error(message, 0) -- of rtos.receive, as when it was interrupted
+            is_running = was_running
+            error(message, 0) -- of rtos.receive, as when it was interrupted; or `failure`
         end
         is_calling = false
     end

@@ -31,7 +31,7 @@ check()
 }
 
 find include src test bench examples tools -name '*.[ch]' 2>/dev/null | sort > "$work/c-and-h"
-find lua test bench examples -name '*.lua' 2>/dev/null | sort > "$work/lua"
+find lua test bench examples tools -name '*.lua' 2>/dev/null | sort > "$work/lua"
 find tools test bench examples -name '*.sh' 2>/dev/null | sort > "$work/sh"
 printf '%s\n' dev tools/with-preset .ci/run >> "$work/sh"
 # What this machine's build compiles; the firmware port is for another target.

@@ -334,7 +334,10 @@ end
 -- "fail" or "never"; `delay` of it in ms; `confirm` of sends = "ok", "fail", "never" or "refuse";
 -- `confirm_delay`, `close_delay` in ms; `on_connect(s)`, `on_data(s, data)`; `refuse_call` =
 -- reason: sock_conn itself fails.
-function fake.install()
+--
+-- Errors of tasks go to the log only, as where a runner runs the script. `options.runner` = false:
+-- as without one.
+function fake.install(options)
     local core = setmetatable({
         now = 0, offset = 0, queue = {}, timers = {}, events = {}, started = 0, restarts = 0,
         sockets = {}, servers = {}, calls = {}, closes = 0, bad_destroys = 0, config = {},
@@ -347,6 +350,9 @@ function fake.install()
         package.loaded[name] = nil
     end
     core.rtos, core.socketcore = new_rtos(core), nil
+    if not options or options.runner ~= false then
+        core.rtos.runner = { failures = 0, ended = function(text) core.ended = text end }
+    end
     core.socketcore = new_socketcore(core)
     _G.rtos, _G.socketcore = core.rtos, core.socketcore
     _G.LOG_LEVEL = 1

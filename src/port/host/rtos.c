@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "host_api.h"
+#include "interrupt.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -139,8 +140,8 @@ static int timer_start(lua_State *L)
 {
     uint32_t id = check_timer_id(L, 1);
     lua_Number ms = luaL_checknumber(L, 2);
-    bool is_started = ms > 0 && ms <= SC_TIMER_MS_MAX &&
-                      sc_host_timer_start(id, (uint32_t)whole_ms(L, 2, ms, 0));
+    bool is_started =
+        ms > 0 && ms <= SC_TIMER_MS_MAX && sc_host_timer_start(id, (uint32_t)whole_ms(L, 2, ms, 0));
 
     lua_pushinteger(L, is_started);
     return 1;
@@ -367,6 +368,7 @@ static const luaL_Reg functions[] = {
     { "timer_stop", timer_stop },
     { "sleep", sleep_ms },
     { "idle", idle },
+    { "on_interrupt", sc_on_interrupt },
     { "memory", memory },
     { "get_version", get_version },
     { "get_build_time", get_build_time },
@@ -390,6 +392,7 @@ static int release(lua_State *L)
 {
     (void)L;
     sc_host_release();
+    sc_end_interrupts();
     main_thread = NULL;
     return 0;
 }
