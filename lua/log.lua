@@ -2,7 +2,7 @@
 -- `log.info("tag", value, ...)` prints one line: date, seconds since start, level, tag, values
 -- separated by tabs. Lines go through `print`, so a platform that redirects `print` gets them too.
 --
--- The level is the global `LOG_LEVEL`, as firmware scripts set it, or INFO.
+-- The level is the global `LOG_LEVEL`, as firmware scripts set it, or its name, or INFO.
 --
 -- SPDX-License-Identifier: MIT
 -- @module log
@@ -30,6 +30,10 @@ local started = uptime()
 
 local function write(level, tag, ...)
     local threshold = rawget(_G, "LOG_LEVEL") or log.LOGLEVEL_INFO
+    if type(threshold) ~= "number" then
+        threshold = NAMES[threshold]
+            or error("LOG_LEVEL: no such level: " .. tostring(rawget(_G, "LOG_LEVEL")), 3)
+    end
     if level < threshold or threshold == log.LOG_SILENT then
         return
     end

@@ -47,6 +47,133 @@ local connected_count = 0
 local client = {}
 client.__index = client
 
+-- Arguments. What is wrong is told here, in the script's own line, before socketcore could say it
+-- in one of this file.
+
+local function shown(value)
+    if type(value) == "string" then
+        return ("%q"):format(#value > 40 and value:sub(1, 40) .. "..." or value)
+    end
+    return tostring(value)
+end
+
+local function bad_argument(n, method, expected, value, level)
+    error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, method, expected,
+        shown(value)), level or 4)
+end
+
+-- A time in seconds or milliseconds.
+local function check_time(value, n, method, unit)
+    local number = tonumber(value)
+    if not number or number ~= number then
+        bad_argument(n, method, unit, value)
+    end
+    return number
+end
+
+local function check_data(data, method)
+    if type(data) == "number" then
+        return tostring(data)
+    elseif data ~= nil and type(data) ~= "string" then
+        bad_argument(1, method, "string", data)
+    end
+    return data or ""
+end
+
+local function check_peer(address, port)
+    if type(address) ~= "string" or address:find("\0", 1, true) then
+        bad_argument(1, "connect", "name or IP address as a string", address)
+    end
+    local number = tonumber(port)
+    if not number or number < 0 or number > 65535 or number % 1 ~= 0
+        or type(port) == "string" and port:find("%D") then
+        bad_argument(2, "connect", "port from 0 to 65535", port)
+    end
+end
+
+-- What may stand in `cert` and `coreExt`: a type, or a function that says whether a value is right.
+local function is_flag(value)
+    value = tonumber(value)
+    return value == 0 or value == 1
+end
+
+local function is_size(value)
+    value = tonumber(value)
+    return value and value >= 0 and value < 2 ^ 31 and value % 1 == 0
+end
+
+local function is_list_of_names(value)
+    for i = 1, type(value) == "table" and #value or 0 do
+        if type(value[i]) ~= "string" then
+            return false
+        end
+    end
+    return type(value) == "table" and #value <= 8
+end
+
+local CERT_KEYS = {
+    caCert = "string", clientCert = "string", clientKey = "string", clientPassword = "string",
+    hostName = "string", psk = "string", pskIdentity = "string", pin = "string",
+    resume = "boolean", insist = is_flag, hostNameFlag = is_flag, alpn = is_list_of_names,
+}
+local CORE_KEYS = { rcvBufferSize = is_size }
+local EXPECTED = { [is_flag] = "0 or 1", [is_size] = "bytes", [is_list_of_names] = "names" }
+
+-- How many letters differ (Levenshtein).
+local function distance(a, b)
+    local row = {}
+    for j = 0, #b do
+        row[j] = j
+    end
+    for i = 1, #a do
+        local diagonal = row[0]
+        row[0] = i
+        for j = 1, #b do
+            local changed = diagonal + (a:byte(i) == b:byte(j) and 0 or 1)
+            diagonal = row[j]
+            row[j] = math.min(changed, row[j] + 1, row[j - 1] + 1)
+        end
+    end
+    return row[#b]
+end
+
+-- The key that is meant by one that differs in case or by a letter or two; by one if it is short.
+local function meant_key(key, keys)
+    if type(key) == "string" and #key < 20 then
+        for right in pairs(keys) do
+            if distance(key:lower(), right:lower()) <= (#key > 4 and 2 or 1) then
+                return right
+            end
+        end
+    end
+end
+
+local warned_keys = {}
+
+local function check_table(value, n, name, keys)
+    if value == nil then
+        return
+    elseif type(value) ~= "table" then
+        bad_argument(n, "tcp", "table", value)
+    end
+    for key, field in pairs(value) do
+        local kind = keys[key]
+        if kind and type(field) ~= kind and (type(kind) == "string" or not kind(field)) then
+            error(("bad argument #%d to 'tcp' (%s.%s: %s expected, got %s)"):format(n, name, key,
+                EXPECTED[kind] or kind, shown(field)), 3)
+        elseif not kind then
+            local right = meant_key(key, keys)
+            if right then
+                error(("bad argument #%d to 'tcp' (%s.%s: no such key, %s.%s is meant?)"):format(n,
+                    name, key, name, right), 3)
+            elseif not warned_keys[key] then
+                warned_keys[key] = true
+                log.warn("socket.tcp", name .. "." .. tostring(key) .. ": unknown, has no effect")
+            end
+        end
+    end
+end
+
 -- Waiting.
 
 -- Ends the client's wait: it returns `outcome` and the values.
@@ -282,36 +409,55 @@ local function places_of(name)
 end
 
 local function read_certificate_file(name)
-    local places = places_of(name)
-    for _, place in ipairs(places) do
-        local file = io.open(place, "rb")
-        local content = file and file:read("*a")
+    local problems = {}
+    for _, place in ipairs(places_of(name)) do
+        local file, problem = io.open(place, "rb")
         if file then
+            local content, read_problem = file:read("*a")
             file:close()
+            if content then
+                return content, place
+            end
+            problem = place .. ": " .. tostring(read_problem)
         end
-        if content then
-            return content
-        end
+        problems[#problems + 1] = problem
     end
-    return nil, "no certificate file " .. name .. " (looked for " .. table.concat(places, ", ")
-        .. ")"
+    return nil, "no certificate file " .. name .. " (" .. table.concat(problems, "; ") .. ")"
 end
 
--- The table for sock_conn, or nil and a message. A file that is missing is never left out: the
--- server would go unverified.
+local FILES = { "caCert", "clientCert", "clientKey" }
+local NO_FILES = { "clientPassword", "psk", "pskIdentity", "pin", "alpn", "resume" }
+
+-- The table for sock_conn and the files by part, or nil and a message. A file that is missing is
+-- never left out: the server would go unverified.
 local function load_certificates(self)
     local names = self.cert or {}
-    local cert = { hostName = self.address, clientPassword = names.clientPassword }
-    for _, part in ipairs({ "caCert", "clientCert", "clientKey" }) do
-        if names[part] then
-            local content, message = read_certificate_file(names[part])
+    local cert, files = { hostName = names.hostName or self.address }, {}
+    for _, part in ipairs(NO_FILES) do
+        cert[part] = names[part]
+    end
+    for _, part in ipairs(FILES) do
+        if part == "caCert" and names[part] == "system" then
+            cert[part] = names[part]
+        elseif names[part] then
+            local content, place = read_certificate_file(names[part])
             if not content then
-                return nil, message
+                return nil, place
             end
-            cert[part] = content
+            cert[part], files[part] = content, place
         end
     end
-    return cert
+    return cert, files
+end
+
+-- `reason` of a connection that failed, with the files that it is about.
+local function name_files(reason, files)
+    for _, part in ipairs(FILES) do
+        if files[part] and reason:find(part, 1, true) then
+            reason = ("%s (%s: %s)"):format(reason, part, files[part])
+        end
+    end
+    return reason
 end
 
 -- Sending.
@@ -346,15 +492,6 @@ local function send_all(self, data, timeout)
         end
     end
     return true
-end
-
-local function checked_data(name, data)
-    if type(data) == "number" then
-        return tostring(data)
-    elseif data ~= nil and type(data) ~= "string" then
-        error("bad argument #1 to '" .. name .. "' (string expected, got " .. type(data) .. ")", 3)
-    end
-    return data or ""
 end
 
 -- The queue of asyncSend: { data, timeout } from `queue_first` to `queue_last`.
@@ -402,6 +539,8 @@ end
 -- free socket, not connected in time, or refused. The log says which; the socket is gone then
 -- @raise an error when an argument is of the wrong type or out of range
 function client:connect(address, port, timeout)
+    check_peer(address, port)
+    timeout = timeout and check_time(timeout, 3, "connect", "seconds")
     if self.id then
         if not owned(self, "connect") then
             return false
@@ -422,9 +561,10 @@ function client:connect(address, port, timeout)
     self.error = nil
     self.sends, self.confirmed = 0, 0
 
-    local cert, insist, host_name_flag, err, reason
+    local cert, files, insist, host_name_flag, err, reason
     if self.type == SSL then
-        cert, reason = load_certificates(self)
+        cert, files = load_certificates(self)
+        reason = files
         insist = self.cert and self.cert.insist
         host_name_flag = self.cert and self.cert.hostNameFlag
     end
@@ -433,6 +573,9 @@ function client:connect(address, port, timeout)
             self.receive_buffer, insist, nil, host_name_flag)
     end
     if not self.id then
+        if cert then
+            reason = name_files(reason, files)
+        end
         log.warn("socket.connect", self.protocol, address, port, reason, err)
         publish_failure(self, "LIB_SOCKET_CONNECT_FAIL_IND")
         return false
@@ -461,12 +604,13 @@ end
 -- @tparam string data what to send; nothing is sent for "" and nil
 -- @tparam[opt=120] number timeout time-out of each piece in seconds
 -- @treturn boolean
--- @raise an error when `data` is not a string
+-- @raise an error when `data` is not a string or `timeout` not a number
 function client:send(data, timeout)
+    data = check_data(data, "send")
+    timeout = timeout and check_time(timeout, 2, "send", "seconds")
     if not owned(self, "send") then
         return false
     end
-    data = checked_data("send", data)
     if not self.id or self.error then
         log.warn("socket.send", self.id, self.error or "not connected")
         return false
@@ -483,7 +627,12 @@ end
 -- @tparam[opt] boolean noResume true: the topic is kept for a later call and does not end this one
 -- @treturn boolean true, followed by the data; or false, followed by `"timeout"`, by `"CLOSED"`,
 -- by `"IP_ERROR_IND"`, or by the topic and its first value (`""` when it has none)
+-- @raise an error when `timeout` is not a number
 function client:recv(timeout, topic, noResume)
+    timeout = timeout and check_time(timeout, 1, "recv", "milliseconds")
+    if topic ~= topic then
+        bad_argument(2, "recv", "topic", topic, 3)
+    end
     if not owned(self, "recv") then
         return false, "not the client's own task"
     end
@@ -524,9 +673,10 @@ end
 -- @tparam string data what to send
 -- @tparam[opt=120] number timeout time-out in seconds
 -- @treturn boolean false when the connection is gone
--- @raise an error when `data` is not a string
+-- @raise an error when `data` is not a string or `timeout` not a number
 function client:asyncSend(data, timeout)
-    data = checked_data("asyncSend", data)
+    data = check_data(data, "asyncSend")
+    timeout = timeout and check_time(timeout, 2, "asyncSend", "seconds")
     if self.error then
         log.warn("socket.asyncSend", self.id, self.error)
         return false
@@ -549,7 +699,12 @@ end
 -- @tparam[opt="\0"] string|function ping what to send then, or a function to call, which may send
 -- or queue something itself
 -- @treturn boolean false, when the connection is gone or a send failed
+-- @raise an error when `keepalive` is not a number, or `ping` neither a string nor a function
 function client:asyncSelect(keepalive, ping)
+    keepalive = keepalive and check_time(keepalive, 1, "asyncSelect", "seconds")
+    if ping and type(ping) ~= "function" and type(ping) ~= "string" then
+        bad_argument(2, "asyncSelect", "string or function", ping, 3)
+    end
     if not owned(self, "asyncSelect") then
         return false
     end
@@ -583,6 +738,9 @@ end
 -- @tparam function|nil fn called from `sys.run` as `fn(read, id, len)`; `read(id, len)` returns the
 -- data. nil: buffer again
 function client:setRcvProc(fn)
+    if fn ~= nil and type(fn) ~= "function" then
+        bad_argument(1, "setRcvProc", "function", fn, 3)
+    end
     if not owned(self, "setRcvProc") then
         return
     end
@@ -736,10 +894,21 @@ end
 -- @tparam[opt] table cert file names `caCert`, `clientCert`, `clientKey`, the string
 -- `clientPassword`, and `insist` (1: connect in spite of a wrong name in the server's certificate,
 -- 0: never). A name without a leading `/` is looked up under `/lua/`, on the host below the
--- script's directory. Without `caCert` the server is not verified
+-- script's directory. Without `caCert` the server is not verified. `caCert = "system"` and the
+-- other keys of `socketcore.sock_conn` are passed on
 -- @tparam[opt] table coreExt `rcvBufferSize`: the receive buffer in bytes
 -- @treturn client the client, or nil outside a task
+-- @raise an error when an argument or a value in a table is of the wrong type, and for a key that
+-- differs from a right one in case or by a letter or two; any other unknown key is a warning in the
+-- log
 function socket.tcp(ssl, cert, coreExt)
+    if type(ssl) == "table" then
+        bad_argument(1, "tcp", "boolean", ssl, 3)
+    end
+    if ssl then
+        check_table(cert, 2, "cert", CERT_KEYS)
+    end
+    check_table(coreExt, 3, "coreExt", CORE_KEYS)
     if ssl then
         return new_client(SSL, "TCPSSL", cert, coreExt)
     end

@@ -390,6 +390,41 @@ describe("a client", function()
             assert.is_true(core:logged("no certificate file missing.pem"))
         end)
 
+        it("passes on what is no file, and the system's certificates", function()
+            local names = { caCert = "system", hostName = "other", psk = "key", pskIdentity = "me",
+                pin = "sha256", alpn = { "h2" }, resume = false, clientPassword = "pw" }
+            local ok, cert = cert_passed_for(names)
+            assert.is_true(ok)
+            assert.same(names, cert)
+        end)
+
+        it("says why a file cannot be read, for each place", function()
+            assert.is_false((cert_passed_for({ caCert = "lua" }))) -- a directory
+            assert.is_true(core:logged(dir .. "/lua: Is a directory; "))
+            assert.is_true(core:logged("/lua/lua: No such file or directory"))
+        end)
+
+        it("names the file that the core does not take", function()
+            local names = { caCert = "ca.pem", clientCert = dir .. "/client.crt",
+                clientKey = "/lua/client.key" }
+            local function line_for(reason)
+                core.servers.h, core.lines = { refuse_call = reason }, {}
+                assert.is_false((cert_passed_for(names)))
+                for _, line in ipairs(core.lines) do
+                    if line:find("socket.connect", 1, true) then
+                        return line
+                    end
+                end
+            end
+            local line = line_for("cert.caCert is not valid PEM or DER")
+            assert.is_truthy(line:find("DER (caCert: " .. dir .. "/ca.pem)", 1, true), line)
+            line = line_for("cert.clientKey does not fit cert.clientCert")
+            assert.is_truthy(line:find("(clientCert: " .. dir .. "/client.crt) (clientKey: " .. dir
+                .. "/lua/client.key)", 1, true), line)
+            line = line_for("no free socket")
+            assert.is_nil(line:find(dir, 1, true), line)
+        end)
+
         it("works without an arg table, as on a device", function()
             _G.arg = nil
             assert.is_false((cert_passed_for({ caCert = "ca.pem" })))
