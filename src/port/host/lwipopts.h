@@ -45,6 +45,8 @@ void *sc_lwip_malloc(size_t size);
 void *sc_lwip_calloc(size_t count, size_t size);
 void sc_lwip_free(void *memory);
 #define MEMP_MEM_MALLOC 1
+/* timeouts.c: lwIP's own timers assert when memory is out. */
+#define LWIP_TIMERS_CUSTOM 1
 #define MEM_ALIGNMENT 8
 /* Its emergency would go through the mbox of a tcpip thread. */
 #define PBUF_POOL_FREE_OOSEQ 0

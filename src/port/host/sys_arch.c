@@ -9,7 +9,6 @@
 #include "lwip/mem.h"
 #include "lwip/opt.h"
 #include "lwip/sys.h"
-#include "lwip/timeouts.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -422,12 +421,6 @@ static inline bool has_room(size_t size)
     return used < limit && size <= limit - used;
 }
 
-/* lwIP aborts when it has no memory for a timer. It wants one when a first connection is made. */
-static bool is_timer(size_t size)
-{
-    return size == LWIP_MEM_ALIGN_SIZE(sizeof(struct sys_timeo));
-}
-
 static void *count_memory(union memory_header *header, size_t size)
 {
     if (!header)
@@ -441,7 +434,7 @@ static void *count_memory(union memory_header *header, size_t size)
 
 void *sc_lwip_malloc(size_t size)
 {
-    if (size > SIZE_MAX - sizeof(union memory_header) || !(has_room(size) || is_timer(size)))
+    if (size > SIZE_MAX - sizeof(union memory_header) || !has_room(size))
         return NULL;
     return count_memory(malloc(sizeof(union memory_header) + size), size);
 }
