@@ -14,6 +14,10 @@ struct gcry_cipher_handle;
 
 #define SC_AEAD_TAG_SIZE 16
 
+/* Starts libgcrypt, which ends the process when it has no descriptor for its start, and has each
+ * cipher test itself. False without memory or a descriptor; then it may be called again. */
+bool sc_aead_start_library(void);
+
 /* Opens a cipher (GCRY_CIPHER_*, GCRY_CIPHER_MODE_*) with a key. 0 or a code of mbedTLS. */
 int sc_aead_open(struct gcry_cipher_handle **out, int algorithm, int mode, const unsigned char *key,
                  size_t length);
