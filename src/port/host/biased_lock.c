@@ -7,7 +7,7 @@
 #include "arch/biased_lock.h"
 
 #include <linux/membarrier.h>
-#include <stdlib.h>
+#include <sched.h>
 #include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -71,8 +71,9 @@ void sc_share_begin(void)
     if (!has_barrier)
         return;
     atomic_store(&sc_is_shared, true);
-    if (!call_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
-        abort(); /* it was granted when it was registered */
+    /* It was granted when it was registered, so that only memory may be out. */
+    while (!call_membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+        sched_yield();
     for (int i = 0; i < SC_BIASED_LOCKS; i++)
         await_script(&sc_biased_locks[i]);
 }

@@ -62,54 +62,69 @@ static unsigned frames_count;
 /* When slirp wants slirp_pollfds_poll called even though no descriptor is ready. */
 static uint64_t dispatch_at;
 
+/* ---- memory: slirp's (GLib's g_malloc) ends the process when there is none ---- */
+
+/* What a packet may make slirp ask for: a buffer of the MTU, one of the largest datagram, a struct
+ * for a new socket; and the two buffers of a TCP connection, where it has TCP. */
+#define SLIRP_MEMORY (128 * 1024)
+#define SLIRP_MEMORY_WITH_TCP (3 * SLIRP_MEMORY)
+/* How long what slirp has to read waits for memory. */
+#define STARVED_US 20000
+
+static size_t needed_memory;
+static uint64_t starved_until;
+
+/* True when slirp finds all the memory that it may want now: what is free here can only be taken by
+ * another thread meanwhile. */
+static bool has_memory(void)
+{
+    void *volatile memory = malloc(needed_memory);
+
+    free(memory);
+    return memory != NULL;
+}
+
 /* ---- timers for slirp: it has one, for its router advertisements ---- */
 
-struct link_timer {
-    SlirpTimerCb callback;
+#define TIMERS_MAX 4
+
+static struct link_timer {
+    SlirpTimerCb callback; /* NULL: free */
     void *argument;
     uint64_t at;
-    struct link_timer *next;
-};
-
-static struct link_timer *timers;
+} timers[TIMERS_MAX];
 
 static void *new_timer(SlirpTimerCb callback, void *argument, void *unused)
 {
-    struct link_timer *timer = calloc(1, sizeof(*timer));
+    struct link_timer *timer = timers;
 
     (void)unused;
-    if (!timer)
-        abort(); /* slirp has no way to be told */
-    timer->callback = callback;
-    timer->argument = argument;
-    timer->at = SC_NEVER;
-    timer->next = timers;
-    timers = timer;
+    while (timer < timers + TIMERS_MAX && timer->callback)
+        timer++;
+    if (timer == timers + TIMERS_MAX)
+        return NULL;
+    *timer = (struct link_timer){ .callback = callback, .argument = argument, .at = SC_NEVER };
     return timer;
 }
 
 static void free_timer(void *timer, void *unused)
 {
     (void)unused;
-    for (struct link_timer **link = &timers; *link; link = &(*link)->next) {
-        if (*link == timer) {
-            *link = (*link)->next;
-            break;
-        }
-    }
-    free(timer);
+    if (timer)
+        *(struct link_timer *)timer = (struct link_timer){ .at = SC_NEVER };
 }
 
 static void set_timer(void *timer, int64_t at_ms, void *unused)
 {
     (void)unused;
-    ((struct link_timer *)timer)->at = (uint64_t)at_ms * 1000;
+    if (timer)
+        ((struct link_timer *)timer)->at = (uint64_t)at_ms * 1000;
 }
 
 static void fire_timers(uint64_t now)
 {
-    for (struct link_timer *timer = timers; timer; timer = timer->next) {
-        if (timer->at <= now) {
+    for (struct link_timer *timer = timers; timer < timers + TIMERS_MAX; timer++) {
+        if (timer->callback && timer->at <= now) {
             timer->at = SC_NEVER;
             timer->callback(timer->argument);
         }
@@ -120,8 +135,8 @@ static uint64_t next_timer(void)
 {
     uint64_t at = SC_NEVER;
 
-    for (const struct link_timer *timer = timers; timer; timer = timer->next) {
-        if (timer->at < at)
+    for (const struct link_timer *timer = timers; timer < timers + TIMERS_MAX; timer++) {
+        if (timer->callback && timer->at < at)
             at = timer->at;
     }
     return at;
@@ -172,6 +187,8 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
     static unsigned char joined[FRAME_MAX];
 
     (void)netif;
+    if (!has_memory())
+        return ERR_MEM;
     if (!p->next) {
         slirp_input(slirp, p->payload, p->len);
         return ERR_OK;
@@ -255,6 +272,10 @@ static void watch(uint64_t now, uint64_t *until)
 {
     uint32_t timeout_ms = UINT32_MAX;
 
+    if (now < starved_until) {
+        bring_forward(until, starved_until);
+        return;
+    }
     slirp_pollfds_fill(slirp, &timeout_ms, add_descriptor, NULL);
     /* slirp counts from each call anew: an earlier wish stands until it was fulfilled. */
     bring_forward(&dispatch_at, now + (uint64_t)timeout_ms * 1000);
@@ -264,6 +285,14 @@ static void watch(uint64_t now, uint64_t *until)
 
 static void dispatch(uint64_t now, int ready)
 {
+    bool is_due = ready != 0 || now >= dispatch_at || now >= next_timer();
+
+    if (!is_due || now < starved_until)
+        return;
+    if (!has_memory()) {
+        starved_until = now + STARVED_US;
+        return;
+    }
     fire_timers(now);
     if (ready == 0 && now < dispatch_at)
         return;
@@ -305,7 +334,11 @@ static void note_room(void *unused)
 static bool is_flushed(void)
 {
     bool result = true;
-    char *report = slirp_connection_info(slirp);
+    char *report;
+
+    if (!has_memory())
+        return false;
+    report = slirp_connection_info(slirp);
 
     for (char *line = strtok(report, "\n"); line && result; line = strtok(NULL, "\n")) {
         int fd;
@@ -402,10 +435,12 @@ static const char *open_slirp(struct netif *netif, const char *argument)
     };
 
     (void)argument;
-    slirp = slirp_new(&config, &callbacks, NULL);
+    needed_memory = SLIRP_MEMORY_WITH_TCP;
+    slirp = has_memory() ? slirp_new(&config, &callbacks, NULL) : NULL;
     if (!slirp)
-        return "libslirp does not start";
+        return "libslirp does not start: out of memory";
     dispatch_at = 0;
+    starved_until = 0;
     netif->mtu = LINK_MTU;
     netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
     memcpy(netif->hwaddr, our_hardware_address, ETH_HWADDR_LEN);
@@ -483,6 +518,7 @@ static const char *open_nat(struct netif *netif, const char *argument)
 
     if (trouble)
         return trouble;
+    needed_memory = SLIRP_MEMORY;
     netif->output = send_nat_ip4;
     netif->output_ip6 = send_nat_ip6;
     /* Both ends of TCP are in this process. */
