@@ -151,8 +151,9 @@ static enum sc_error explain_connect(struct sc_tcp_channel *t)
     case ERR_RTE:
         return fail(t, SC_ERR_RTE, "connect: no route");
     case ERR_MEM:
-    case ERR_BUF:
         return fail(t, SC_ERR_NOMEM, "connect: out of memory");
+    case ERR_BUF:
+        return fail(t, SC_ERR_NOMEM, "connect: no socket is left (too many open files?)");
     case ERR_USE:
         return fail(t, SC_ERR_ADDRINUSE, "connect: the local port is in use");
     case ERR_ISCONN:

@@ -23,10 +23,14 @@ struct post {
     uint64_t at;
 };
 
+/* There is room for some without memory: a socket that finds none is offered again. */
+#define POSTS_MIN 16
+static struct post first_posts[POSTS_MIN];
+
 /* Shared, under SYS_ARCH_PROTECT. A ring that has grown to the most sockets that ever waited at
  * once. */
-static struct post *posts;
-static size_t posts_capacity;
+static struct post *posts = first_posts;
+static size_t posts_capacity = POSTS_MIN;
 static size_t posts_first;
 static size_t posts_count;
 
@@ -40,7 +44,7 @@ static size_t post_place(size_t offset)
 
 static bool grow_posts(void)
 {
-    size_t capacity = posts_capacity ? 2 * posts_capacity : 16;
+    size_t capacity = 2 * posts_capacity;
     struct post *grown = malloc(capacity * sizeof(*grown));
 
     if (!grown)
@@ -49,7 +53,8 @@ static bool grow_posts(void)
         grown[i] = posts[posts_first];
         posts_first = posts_first + 1 < posts_capacity ? posts_first + 1 : 0;
     }
-    free(posts);
+    if (posts != first_posts)
+        free(posts);
     posts = grown;
     posts_capacity = capacity;
     posts_first = 0;

@@ -111,13 +111,18 @@ static struct flow *by_port[UINT16_MAX + 1]; /* the script's end's */
 static struct flow *active;
 static struct flow *with_news;
 static unsigned leftovers;
+/* Connections that this process has no memory or descriptor for, by the script's port: a bit each.
+ * They are ended once lwIP is not inside them. */
+static unsigned char starved[(UINT16_MAX + 1) / 8];
+static err_t starvation;   /* ERR_MEM, or ERR_BUF for descriptors; ERR_OK: there are none */
 static size_t chunk_bytes; /* in the chunks of all */
-/* Packets on their way, oldest first: a ring that grows. */
+/* Packets on their way, oldest first: a ring that grows. There is room for some without memory. */
+#define PACKETS_MIN 64
 static struct packet {
     struct pbuf *packet;
     bool is_to_script;
-} * packets;
-static size_t packets_capacity; /* a power of two */
+} first_packets[PACKETS_MIN], *packets = first_packets;
+static size_t packets_capacity = PACKETS_MIN; /* a power of two */
 static size_t packets_first;
 static size_t packets_count;
 
@@ -139,14 +144,15 @@ static void leave_far_side(bool counted)
 
 static bool grow_packets(void)
 {
-    size_t capacity = packets_capacity ? 2 * packets_capacity : 64;
+    size_t capacity = 2 * packets_capacity;
     struct packet *grown = malloc(capacity * sizeof(*grown));
 
     if (!grown)
         return false;
     for (size_t i = 0; i < packets_count; i++)
         grown[i] = packets[(packets_first + i) & (packets_capacity - 1)];
-    free(packets);
+    if (packets != first_packets)
+        free(packets);
     packets = grown;
     packets_capacity = capacity;
     packets_first = 0;
@@ -633,6 +639,48 @@ static void read_input(struct flow *flow)
         finish_input(flow);
 }
 
+/* ---- connections that memory or descriptors are out for ---- */
+
+/* `error` is the host's. One that has to do with the way to the peer, or with the peer, is none. */
+static void note_starved(uint16_t local_port, int error)
+{
+    bool has_descriptors = error != EMFILE && error != ENFILE;
+
+    if (has_descriptors && error != ENOMEM && error != ENOBUFS && error != ENOSPC)
+        return;
+    starved[local_port / 8] |= (unsigned char)(1 << local_port % 8);
+    starvation = has_descriptors ? ERR_MEM : ERR_BUF;
+    sc_net_note_frame();
+}
+
+static bool is_starved(const struct tcp_pcb *pcb)
+{
+    return pcb->state == SYN_SENT && pcb->netif_idx == NETIF_NO_INDEX &&
+           starved[pcb->local_port / 8] & (1 << pcb->local_port % 8);
+}
+
+static void fail_pcb(struct tcp_pcb *pcb, err_t error)
+{
+    tcp_err_fn tell = pcb->errf;
+    void *argument = pcb->callback_arg;
+
+    tcp_err(pcb, NULL);
+    tcp_abandon(pcb, 0);
+    if (tell)
+        tell(argument, error);
+}
+
+static void end_starved(void)
+{
+    for (struct tcp_pcb *pcb = tcp_active_pcbs, *next; pcb; pcb = next) {
+        next = pcb->next;
+        if (is_starved(pcb))
+            fail_pcb(pcb, starvation);
+    }
+    memset(starved, 0, sizeof(starved));
+    starvation = ERR_OK;
+}
+
 /* ---- the far end's callbacks ---- */
 
 static void note_news(struct flow *flow)
@@ -714,8 +762,13 @@ static void adopt_pcb(struct flow *flow)
 {
     struct tcp_pcb *pcb = tcp_active_pcbs;
 
-    if (!pcb || pcb->state != SYN_RCVD || pcb->callback_arg != flow)
+    if (!pcb || pcb->state != SYN_RCVD || pcb->callback_arg != flow) {
+        note_starved(flow->local_port, ENOMEM);
+        flow->is_over = true;
+        flow->is_reset = true;
+        mark_active(flow);
         return;
+    }
     flow->pcb = pcb;
     tcp_recv(pcb, on_receive);
     tcp_sent(pcb, on_sent);
@@ -796,6 +849,8 @@ bool sc_relay_deliver(void)
 {
     bool was_any = packets_count != 0;
 
+    if (starvation != ERR_OK)
+        end_starved();
     while (packets_count) {
         while (packets_count) {
             struct packet next = shift_packet();
@@ -823,8 +878,12 @@ static err_t send_to_script(struct pbuf *packet)
     bool counted = sc_host_count_memory(true);
     struct pbuf *copy = sc_packet_copy(packet, chunks);
     sc_host_count_memory(counted);
-    if (!copy)
+    if (!copy) {
+        struct sc_packet_info info = sc_packet_inspect(packet);
+        if (info.flags & TCP_SYN)
+            note_starved(info.destination_port, ENOMEM);
         return ERR_MEM;
+    }
     queue_packet(copy, true);
     return ERR_OK;
 }
@@ -899,10 +958,12 @@ static void answer_syn(struct flow *flow, int error)
     flow->is_writable = error == 0;
     flow->is_over = error != 0;
     mark_active(flow);
-    if (error == 0 || is_refusal(error))
+    if (error == 0 || is_refusal(error)) {
         queue_packet(syn, false);
-    else
-        pbuf_free(syn);
+        return;
+    }
+    pbuf_free(syn);
+    note_starved(flow->local_port, error);
 }
 
 /* Takes `syn`. lwIP repeats a SYN that gets no answer. */
@@ -911,19 +972,19 @@ static void start_flow(const struct sc_packet_info *info, struct pbuf *syn)
     struct sockaddr_storage address;
     socklen_t length = host_address(info, &address);
     int fd = sc_relay_socket_open(address.ss_family);
+    int error = fd < 0 ? errno : ENOMEM;
     struct flow *flow = fd >= 0 ? new_flow(info, fd) : NULL;
 
     if (!flow) {
-        sc_port_log(SC_LOG_WARN, fd < 0 ? "no socket of the host for a connection (ulimit -n?)"
-                                        : "no memory for a connection");
         if (fd >= 0)
             sc_relay_socket_close(fd, false);
         pbuf_free(syn);
+        note_starved(info->source_port, error);
         return;
     }
     flow->syn = syn;
     flow->is_connecting = true;
-    int error = sc_relay_socket_connect(fd, (struct sockaddr *)&address, length);
+    error = sc_relay_socket_connect(fd, (struct sockaddr *)&address, length);
     if (error == EINPROGRESS && !watch_socket(flow))
         error = ENOMEM;
     if (error != EINPROGRESS)
@@ -956,8 +1017,11 @@ err_t sc_relay_send(struct pbuf *packet)
     bool counted = enter_far_side();
     struct pbuf *copy = sc_packet_copy(packet, NULL);
     leave_far_side(counted);
-    if (!copy)
+    if (!copy) {
+        if (is_syn && !flow)
+            note_starved(info.source_port, ENOMEM);
         return ERR_MEM;
+    }
     if (is_syn && !flow)
         start_flow(&info, copy);
     else
@@ -1010,7 +1074,9 @@ static void step_flow(struct flow *flow)
     if (flow->is_over && (!flow->out || !may_stay(flow))) {
         close_flow(flow);
     } else if (!flow->is_watched && !watch_socket(flow)) {
-        break_flow(flow);
+        /* epoll tells nothing of it, so it is looked at whenever the loop wakes up. */
+        flow->is_readable = true;
+        flow->is_writable = true;
         mark_active(flow);
     }
 }
@@ -1132,9 +1198,10 @@ void sc_relay_close(void)
     with_news = NULL;
     while (packets_count)
         pbuf_free(shift_packet().packet);
-    free(packets);
-    packets = NULL;
-    packets_capacity = 0;
+    if (packets != first_packets)
+        free(packets);
+    packets = first_packets;
+    packets_capacity = PACKETS_MIN;
     if (listener)
         tcp_close((struct tcp_pcb *)listener);
     listener = NULL;
