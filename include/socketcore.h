@@ -234,8 +234,9 @@ SC_API const char *sc_set_config(const struct sc_config *config);
 SC_API bool sc_next_message(int socket, struct sc_message *message);
 
 /* Starts the core afresh and ends it. sc_stop aborts every connection, whatever its state, and
- * returns all memory. Both are called by luaopen_socketcore and by lua_close. */
-SC_API enum sc_error sc_start(void);
+ * returns all memory. Both are called by luaopen_socketcore and by lua_close. When sc_start fails
+ * nothing has been started, and *reason (unless `reason` is NULL) is one line that says why. */
+SC_API enum sc_error sc_start(const char **reason);
 SC_API void sc_stop(void);
 
 struct lua_State;

@@ -29,8 +29,9 @@ bool sc_port_post(int socket);
  * then; must not block, allocate, or run the engine itself. */
 void sc_port_wake(void);
 
-/* Once, at the first sc_start: lwIP, the network interfaces and whatever runs the engine. */
-enum sc_error sc_port_start(void);
+/* At sc_start: lwIP, the network interfaces and whatever runs the engine. When it fails it may set
+ * *reason to one line that says why and what to do, which stays valid until the next call. */
+enum sc_error sc_port_start(const char **reason);
 
 /* At sc_stop, after the last connection is gone: no call of the engine is under way or follows
  * until the next sc_port_start. */
@@ -42,6 +43,10 @@ void sc_port_halt(void);
 /* One line for the log. Any thread. */
 enum sc_log_level { SC_LOG_DEBUG, SC_LOG_INFO, SC_LOG_WARN, SC_LOG_ERROR };
 void sc_port_log(enum sc_log_level level, const char *text);
+
+/* The level from which the platform wants lines: SC_LOG_INFO until it sets another. The core makes
+ * a line of a socket's every step (SC_LOG_DEBUG) only where they are wanted. */
+extern enum sc_log_level sc_log_from;
 
 /* Fills `length` bytes with entropy for TLS. False when there is none. */
 bool sc_port_entropy(void *out, size_t length);

@@ -729,20 +729,30 @@ static void free_rows(void)
     lowest_free = 0;
 }
 
-enum sc_error sc_start(void)
+static enum sc_error start_core(void)
 {
-    config = default_config;
-    enum sc_error error = sc_port_start();
-    if (error != SC_OK)
-        return error;
     sc_engine_start();
-    error = sc_tls_start();
+    enum sc_error error = sc_tls_start();
     if (error == SC_OK && !grow_table(config.max_sockets))
         error = SC_ERR_NOMEM;
     if (error != SC_OK) {
+        sc_port_halt();
         sc_tls_stop();
         sc_port_stop();
     }
+    return error;
+}
+
+enum sc_error sc_start(const char **reason)
+{
+    const char *why = NULL;
+
+    config = default_config;
+    enum sc_error error = sc_port_start(&why);
+    if (error == SC_OK)
+        error = start_core();
+    if (error != SC_OK && reason)
+        *reason = why ? why : sc_error_text(error);
     return error;
 }
 

@@ -691,17 +691,29 @@ static bool push_known_module(lua_State *L)
     return false;
 }
 
+/* Lua 5.1 would answer every later require with "loop or previous error". */
+static void allow_require(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    if (lua_istable(L, -1)) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, "socketcore");
+    }
+    lua_pop(L, 1);
+}
+
 static void start(lua_State *L)
 {
     if (owner)
         luaL_error(L, "socketcore: another Lua state of this process has it, close that one first");
     lua_pushlightuserdata(L, (char *)&owner + 1);
     push_stopper(L);
-    enum sc_error error = sc_start();
-    if (error != SC_OK) {
+    const char *reason;
+    if (sc_start(&reason) != SC_OK) {
         lua_pushnil(L);
         lua_setmetatable(L, -2);
-        luaL_error(L, "socketcore: starting the network failed (error %d)", (int)error);
+        allow_require(L);
+        luaL_error(L, "socketcore does not start: %s", reason);
     }
     owner = L;
     lua_rawset(L, LUA_REGISTRYINDEX);

@@ -56,6 +56,9 @@
 
 #define READ_WAKE_MAX 8192
 
+/* Written once at the start of the platform. */
+enum sc_log_level sc_log_from = SC_LOG_INFO;
+
 /* ---- failures ---- */
 
 void sc_free(void *memory)

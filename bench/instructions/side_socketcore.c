@@ -77,7 +77,7 @@ static size_t expect(enum sc_message_id wanted)
 
 static void start(void)
 {
-    if (sys_mbox_new(&queue, QUEUE_LENGTH) != ERR_OK || sc_start() != SC_OK)
+    if (sys_mbox_new(&queue, QUEUE_LENGTH) != ERR_OK || sc_start(NULL) != SC_OK)
         machine_abort("sc_start failed");
 }
 

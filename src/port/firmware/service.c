@@ -24,9 +24,11 @@
 #include "requirements.h"
 #include "socketcore_port.h"
 
+#include "lwip/def.h"
 #include "lwip/sys.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #ifndef SC_SERVICE_STACKSIZE
 #define SC_SERVICE_STACKSIZE DEFAULT_THREAD_STACKSIZE
@@ -35,13 +37,30 @@
 #define SC_SERVICE_PRIO DEFAULT_THREAD_PRIO
 #endif
 
+/* Makes the service thread, which calls serve(argument); false when it could not. sys_thread_new
+ * has no result that is the same everywhere, and lwIP's port for FreeRTOS asserts (sys_arch.c,
+ * contrib/ports/freertos). There, define it in lwipopts.h as
+ *   (xTaskCreate(serve, "socketcore", SC_SERVICE_STACKSIZE / sizeof(StackType_t), argument,
+ *                SC_SERVICE_PRIO, NULL) == pdPASS) */
+#ifndef SC_SERVICE_THREAD_NEW
+#define SC_SERVICE_THREAD_NEW(serve, argument)                                                     \
+    (sys_thread_new("socketcore", serve, argument, SC_SERVICE_STACKSIZE, SC_SERVICE_PRIO), true)
+#endif
+
+/* A thread that does not run after this could not be made. */
+#ifndef SC_SERVICE_START_MS
+#define SC_SERVICE_START_MS 3000
+#endif
+
 /* Some sys_arch.c compute ticks in 32 bits; waking once in a while costs nothing. */
 #define SLEEP_MAX_MS 60000
 
 /* The script thread's. Made once and kept, because lwIP has no way to end a thread. */
+static bool has_semaphores;
 static bool is_made;
 static sys_sem_t work;   /* the engine has work */
 static sys_sem_t halted; /* answers a halt */
+static sys_sem_t never;  /* what a thread that came too late waits for */
 
 /* Shared, under SYS_ARCH_PROTECT. */
 /* `work` was signalled and the thread has not seen it, so that it never counts above 1; or there is
@@ -49,6 +68,8 @@ static sys_sem_t halted; /* answers a halt */
 static bool is_signalled = true;
 static bool is_halt_wanted = true;
 static bool is_halt_answered = true;
+static unsigned attempt; /* to make the thread */
+static bool has_come_up; /* the thread of this attempt */
 
 void sc_port_wake(void)
 {
@@ -93,11 +114,25 @@ static bool sleep_for(uint32_t ms)
     return sys_arch_sem_wait(&work, ms < SLEEP_MAX_MS ? ms : SLEEP_MAX_MS) != SYS_ARCH_TIMEOUT;
 }
 
-static void serve(void *unused)
+/* False for the thread of an attempt that was given up. */
+static bool come_up(unsigned number)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_mine;
+
+    SYS_ARCH_PROTECT(level);
+    is_mine = number == attempt;
+    has_come_up |= is_mine;
+    SYS_ARCH_UNPROTECT(level);
+    return is_mine;
+}
+
+static void serve(void *number)
 {
     bool is_woken = false;
 
-    LWIP_UNUSED_ARG(unused);
+    while (!come_up((unsigned)(uintptr_t)number))
+        sys_arch_sem_wait(&never, 0);
     for (;;)
         is_woken = sleep_for(may_run(is_woken) ? sc_engine_run() : SC_FOREVER);
 }
@@ -113,30 +148,65 @@ static void set_halt(bool is_wanted)
     sc_port_wake();
 }
 
-static enum sc_error make_thread(void)
+static bool make_semaphores(void)
 {
+    sys_sem_t *const semaphores[] = { &work, &halted, &never };
     SYS_ARCH_DECL_PROTECT(level);
 
-    if (sys_sem_new(&work, 0) != ERR_OK)
-        return SC_ERR_NOMEM;
-    if (sys_sem_new(&halted, 0) != ERR_OK) {
-        sys_sem_free(&work);
-        return SC_ERR_NOMEM;
+    for (size_t i = 0; i < LWIP_ARRAYSIZE(semaphores); i++) {
+        if (sys_sem_new(semaphores[i], 0) == ERR_OK)
+            continue;
+        while (i > 0)
+            sys_sem_free(semaphores[--i]);
+        return false;
     }
     SYS_ARCH_PROTECT(level);
     is_signalled = false;
     SYS_ARCH_UNPROTECT(level);
-    is_made = true;
-    sys_thread_new("socketcore", serve, NULL, SC_SERVICE_STACKSIZE, SC_SERVICE_PRIO);
-    return SC_OK;
+    return true;
 }
 
-enum sc_error sc_port_start(void)
+/* True when the thread of this attempt runs after all. */
+static bool give_up_attempt(void)
 {
+    SYS_ARCH_DECL_PROTECT(level);
+    bool is_late;
+
+    SYS_ARCH_PROTECT(level);
+    is_late = has_come_up;
+    if (!is_late)
+        attempt++;
+    SYS_ARCH_UNPROTECT(level);
+    return is_late;
+}
+
+/* A thread that runs answers the halt that it begins with. */
+static bool make_thread(void)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+
+    SYS_ARCH_PROTECT(level);
+    is_halt_wanted = true;
+    is_halt_answered = false;
+    SYS_ARCH_UNPROTECT(level);
+    if (SC_SERVICE_THREAD_NEW(serve, (void *)(uintptr_t)attempt) &&
+        sys_arch_sem_wait(&halted, SC_SERVICE_START_MS) != SYS_ARCH_TIMEOUT)
+        return true;
+    if (!give_up_attempt())
+        return false;
+    sys_arch_sem_wait(&halted, 0);
+    return true;
+}
+
+enum sc_error sc_port_start(const char **reason)
+{
+    if (!has_semaphores)
+        has_semaphores = make_semaphores();
+    if (has_semaphores && !is_made)
+        is_made = make_thread();
     if (!is_made) {
-        enum sc_error error = make_thread();
-        if (error != SC_OK)
-            return error;
+        *reason = "no memory for the service thread";
+        return SC_ERR_NOMEM;
     }
     set_halt(false);
     return SC_OK;

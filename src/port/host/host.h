@@ -51,6 +51,10 @@ void sc_queue_drop_timers(void);
 
 /* ---- pump.c: who runs the engine, lwIP's timers and the link ---- */
 
+/* Makes the descriptors that a wait needs, once in the life of the process. False without memory or
+ * a descriptor; then it may be called again. Script thread. */
+bool sc_pump_open(void);
+
 /* Starts and ends the stand-in thread, and with it the engine. Script thread. */
 enum sc_error sc_pump_start(void);
 void sc_pump_stop(void);

@@ -12,9 +12,9 @@
 #define SC_TIMER_ID_MAX 0x7fffffffu
 #define SC_TIMER_MS_MAX 126322567u
 
-/* Takes the queue for one Lua state; false when another has it. sc_host_release gives it back and
- * forgets all timers. */
-SC_API bool sc_host_claim(void);
+/* Takes the queue for one Lua state. NULL, or one line that says why it cannot be had.
+ * sc_host_release gives it back and forgets all timers. */
+SC_API const char *sc_host_claim(void);
 SC_API void sc_host_release(void);
 
 enum sc_host_event {

@@ -39,6 +39,7 @@ typedef const char *link_name_server_fn(void);
 
 struct sc_link {
     const char *name;
+    bool takes_argument;
     bool has_host_loopback; /* carries 127.0.0.0/8 and ::1 to the host's own servers */
     link_open_fn *open;
     link_close_fn *close;

@@ -19,6 +19,7 @@
 #include "lwip/ethip6.h"
 #include "lwip/nd6.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -103,14 +104,29 @@ static bool is_flushed(void)
 
 /* ---- addresses ---- */
 
+/* NULL when it is not set, or empty. */
+static const char *setting(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? value : NULL;
+}
+
+static const char *refuse(const char *name, const char *value, const char *wanted)
+{
+    snprintf(trouble, sizeof(trouble), "%s=%.80s is not %s", name, value, wanted);
+    return trouble;
+}
+
 /* "a.b.c.d/len" */
 static bool parse_network(const char *text, ip4_addr_t *address, ip4_addr_t *mask)
 {
     char number[16];
     unsigned bits;
+    char rest;
 
-    if (sscanf(text, "%15[0-9.]/%u", number, &bits) != 2 || bits < 1 || bits > 32 ||
-        !ip4addr_aton(number, address))
+    if (sscanf(text, "%15[0-9.]/%2u%c", number, &bits, &rest) != 2 || bits < 1 || bits > 32 ||
+        inet_pton(AF_INET, number, &address->addr) != 1)
         return false;
     mask->addr = lwip_htonl((u32_t)(0xffffffffu << (32 - bits)));
     return true;
@@ -118,44 +134,65 @@ static bool parse_network(const char *text, ip4_addr_t *address, ip4_addr_t *mas
 
 static const char *set_ip4(struct netif *netif)
 {
-    const char *text = getenv("SOCKETCORE_TAP_ADDR");
-    const char *gateway_text = getenv("SOCKETCORE_TAP_GATEWAY");
+    const char *text = setting("SOCKETCORE_TAP_ADDR");
+    const char *gateway_text = setting("SOCKETCORE_TAP_GATEWAY");
     ip4_addr_t address;
     ip4_addr_t mask;
     ip4_addr_t gateway = { 0 };
 
-    if (!text || !parse_network(text, &address, &mask))
+    if (!text)
         return "the TAP link needs SOCKETCORE_TAP_ADDR=a.b.c.d/len, lwIP's address on it";
-    if (gateway_text && !ip4addr_aton(gateway_text, &gateway))
-        return "SOCKETCORE_TAP_GATEWAY is not an IPv4 address";
+    if (!parse_network(text, &address, &mask))
+        return refuse("SOCKETCORE_TAP_ADDR", text,
+                      "an IPv4 address with the length of its network, 192.168.7.2/24 for example");
+    if (gateway_text && inet_pton(AF_INET, gateway_text, &gateway.addr) != 1)
+        return refuse("SOCKETCORE_TAP_GATEWAY", gateway_text, "an IPv4 address");
     netif_set_addr(netif, &address, &mask, &gateway);
     return NULL;
 }
 
+/* NULL is no address, and fine. */
+static bool parse_ip6(const char *text, ip6_addr_t *address)
+{
+    struct in6_addr unused;
+
+    ip6_addr_set_zero(address);
+    return !text || (inet_pton(AF_INET6, text, &unused) == 1 && ip6addr_aton(text, address));
+}
+
 static const char *set_ip6(struct netif *netif)
 {
-    const char *text = getenv("SOCKETCORE_TAP_ADDR6");
-    const char *gateway_text = getenv("SOCKETCORE_TAP_GATEWAY6");
+    static const char wanted[] = "an IPv6 address (without a length)";
+    const char *text = setting("SOCKETCORE_TAP_ADDR6");
+    const char *gateway_text = setting("SOCKETCORE_TAP_GATEWAY6");
     ip6_addr_t address;
     ip6_addr_t gateway;
 
+    if (!parse_ip6(text, &address))
+        return refuse("SOCKETCORE_TAP_ADDR6", text, wanted);
+    if (!parse_ip6(gateway_text, &gateway))
+        return refuse("SOCKETCORE_TAP_GATEWAY6", gateway_text, wanted);
     if (text) {
-        if (!ip6addr_aton(text, &address))
-            return "SOCKETCORE_TAP_ADDR6 is not an IPv6 address (without a length)";
         netif_ip6_addr_set(netif, 0, &address);
         netif_ip6_addr_set_state(netif, 0, IP6_ADDR_PREFERRED);
     }
-    if (gateway_text) {
-        if (!ip6addr_aton(gateway_text, &gateway))
-            return "SOCKETCORE_TAP_GATEWAY6 is not an IPv6 address";
-        sc_net_set_gateway_ip6(&gateway);
-    }
+    sc_net_set_gateway_ip6(&gateway);
     return NULL;
 }
 
 static const char *name_server(void)
 {
-    return getenv("SOCKETCORE_TAP_DNS");
+    return setting("SOCKETCORE_TAP_DNS");
+}
+
+static const char *check_name_server(void)
+{
+    const char *text = name_server();
+    ip_addr_t address;
+
+    if (text && !ipaddr_aton(text, &address))
+        return refuse("SOCKETCORE_TAP_DNS", text, "an IP address");
+    return NULL;
 }
 
 /* ---- open and close ---- */
@@ -171,7 +208,8 @@ static const char *open_device(const char *name)
     struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
 
     if (!*name || strlen(name) >= sizeof(request.ifr_name))
-        return "SOCKETCORE_LINK=tap:NAME names the TAP interface, tap0 for example";
+        return complain(name,
+                        "cannot be one; SOCKETCORE_LINK=tap:NAME names it, tap:tap0 for example");
     /* TUNSETIFF would make one, without an address and down. */
     if (!if_nametoindex(name))
         return complain(name, "does not exist; make it with ip tuntap add dev NAME mode tap, give "
@@ -213,6 +251,8 @@ static const char *open_tap(struct netif *netif, const char *name)
         problem = set_ip4(netif);
     if (!problem)
         problem = set_ip6(netif);
+    if (!problem)
+        problem = check_name_server();
     if (problem) {
         if (tap_fd >= 0)
             close(tap_fd);
@@ -242,6 +282,7 @@ static void close_tap(void)
 
 const struct sc_link sc_link_tap = {
     .name = "tap",
+    .takes_argument = true,
     .has_host_loopback = false,
     .open = open_tap,
     .close = close_tap,

@@ -25,6 +25,7 @@
 
 #include <linux/sockios.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -134,9 +135,10 @@ bool sc_net_has_sent(int fd, size_t waiting)
 /* ---- start and stop ---- */
 
 /* Splits "tap:tap0" into the link and what stands behind the colon. */
-static const struct sc_link *choose_link(const char **argument)
+static const struct sc_link *choose_link(const char **argument, const char **trouble)
 {
     static const struct sc_link *const links[] = { &sc_link_nat, &sc_link_slirp, &sc_link_tap };
+    static char text[160];
     const char *wanted = getenv("SOCKETCORE_LINK");
 
     *argument = "";
@@ -146,9 +148,14 @@ static const struct sc_link *choose_link(const char **argument)
     if (wanted[length])
         *argument = wanted + length + 1;
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++) {
-        if (strlen(links[i]->name) == length && !memcmp(links[i]->name, wanted, length))
+        if (strlen(links[i]->name) == length && !memcmp(links[i]->name, wanted, length) &&
+            (!wanted[length] || links[i]->takes_argument))
             return links[i];
     }
+    snprintf(text, sizeof(text),
+             "SOCKETCORE_LINK=%.80s is not a link; it is nat (the default), slirp or tap:NAME",
+             wanted);
+    *trouble = text;
     return NULL;
 }
 
@@ -164,10 +171,11 @@ const char *sc_net_start(void)
 {
     static bool is_initialized;
     const char *argument;
-    const struct sc_link *chosen = choose_link(&argument);
+    const char *trouble = NULL;
+    const struct sc_link *chosen = choose_link(&argument, &trouble);
 
     if (!chosen)
-        return "SOCKETCORE_LINK is none of nat, slirp and tap:NAME";
+        return trouble;
     if (!is_initialized) {
         lwip_init();
         is_initialized = true;
@@ -175,7 +183,7 @@ const char *sc_net_start(void)
     memset(&interface, 0, sizeof(interface));
     netif_add_noaddr(&interface, NULL, init_interface, ethernet_input);
     netif_set_default(&interface);
-    const char *trouble = chosen->open(&interface, argument);
+    trouble = chosen->open(&interface, argument);
     if (trouble) {
         netif_remove(&interface);
         return trouble;

@@ -43,13 +43,6 @@ static sc_poll_found_fn *tell_owner;
 static struct epoll_event events_found[EVENTS_MAX];
 static int found;
 
-bool sc_poll_open(void)
-{
-    if (epoll_fd < 0)
-        epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    return epoll_fd >= 0;
-}
-
 /* ---- those that stay: their events carry the owner's address, which is even ---- */
 
 bool sc_poll_keep(int fd, unsigned events, void *owner)
@@ -157,6 +150,23 @@ static bool note_event(int fd, short events)
     epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     w->is_known = false;
     return false;
+}
+
+/* ---- open ---- */
+
+/* The set's first descriptor never waits for memory. */
+bool sc_poll_open(int first)
+{
+    if (epoll_fd < 0)
+        epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_fd < 0)
+        return false;
+    if (first < watched_count && watched[first].is_known)
+        return true;
+    sc_poll_clear();
+    sc_poll_add(first, POLLIN);
+    sc_poll_prepare();
+    return first < watched_count && watched[first].is_known;
 }
 
 /* ---- the wait ---- */

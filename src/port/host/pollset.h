@@ -13,8 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Once, before anything else. False without a descriptor. */
-bool sc_poll_open(void);
+/* Before anything else. `first` is the descriptor that every set begins with: for it there is
+ * always room. False without memory or a descriptor; then it may be called again. */
+bool sc_poll_open(int first);
 
 /* Adds `fd` for good, with EPOLLIN, EPOLLET ...; `owner` says whose it is. False without memory. */
 bool sc_poll_keep(int fd, unsigned events, void *owner);

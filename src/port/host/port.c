@@ -5,11 +5,13 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "crypto/aead.h"
 #include "host.h"
 #include "link.h"
 
 #include "lwip/tcpip.h"
 
+#include <mbedtls/build_info.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,26 +31,43 @@ static const char *const level_names[] = {
     [SC_LOG_ERROR] = "error",
 };
 
-static enum sc_log_level wanted_level(void)
-{
-    const char *wanted = getenv("SOCKETCORE_LOG");
-
-    for (int i = SC_LOG_DEBUG; wanted && i <= SC_LOG_ERROR; i++) {
-        if (!strcmp(wanted, level_names[i]))
-            return (enum sc_log_level)i;
-    }
-    return SC_LOG_WARN;
-}
-
 /* Any thread. */
 void sc_port_log(enum sc_log_level level, const char *text)
 {
-    if (level >= wanted_level())
+    if (level >= sc_log_from)
         fprintf(stderr, "socketcore: %s: %s\n", level_names[level], text);
 }
 
 void sc_host_log(const char *text)
 {
+    sc_port_log(SC_LOG_WARN, text);
+}
+
+/* ---- the environment ---- */
+
+static bool read_level(const char *name, enum sc_log_level *level)
+{
+    for (int i = SC_LOG_DEBUG; i <= SC_LOG_ERROR; i++) {
+        if (!strcmp(name, level_names[i])) {
+            *level = (enum sc_log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A log that is not as wanted is no reason to refuse the network; another link would be. */
+static void set_log_level(void)
+{
+    const char *wanted = getenv("SOCKETCORE_LOG");
+    char text[200];
+
+    sc_log_from = SC_LOG_WARN;
+    if (!wanted || !*wanted || read_level(wanted, &sc_log_from))
+        return;
+    snprintf(text, sizeof(text),
+             "SOCKETCORE_LOG=%.80s is not a level; it is debug, info, warn (used now) or error",
+             wanted);
     sc_port_log(SC_LOG_WARN, text);
 }
 
@@ -130,10 +149,21 @@ static void deliver_at_exit(void)
 
 /* ---- what the core calls ---- */
 
-enum sc_error sc_port_start(void)
+/* What cannot be told any more once it is needed is made now. */
+static bool start_crypto(void)
+{
+#if defined(SC_HAVE_GCRYPT)
+    return sc_aead_start_library();
+#else
+    return true;
+#endif
+}
+
+enum sc_error sc_port_start(const char **reason)
 {
     static bool is_prepared;
 
+    set_log_level();
     if (!is_prepared) {
         raise_descriptor_limit();
         catch_broken_pipe();
@@ -141,18 +171,21 @@ enum sc_error sc_port_start(void)
         is_prepared = true;
     }
     our_process = getpid();
-    LOCK_TCPIP_CORE();
-    const char *trouble = sc_net_start();
-    UNLOCK_TCPIP_CORE();
-    if (trouble) {
-        sc_port_log(SC_LOG_ERROR, trouble);
-        return SC_ERR_IF;
+    if (!sc_pump_open() || !start_crypto()) {
+        *reason = "out of memory, or too many open files (see ulimit -n)";
+        return SC_ERR_NOMEM;
     }
+    LOCK_TCPIP_CORE();
+    *reason = sc_net_start();
+    UNLOCK_TCPIP_CORE();
+    if (*reason)
+        return SC_ERR_IF;
     enum sc_error error = sc_pump_start();
     if (error != SC_OK) {
         LOCK_TCPIP_CORE();
         sc_net_stop();
         UNLOCK_TCPIP_CORE();
+        *reason = "a thread cannot be made: out of memory, or too many processes (see ulimit -u)";
         return error;
     }
     is_started = true;
@@ -186,12 +219,14 @@ uint64_t sc_host_clock(void)
 
 static bool is_claimed;
 
-bool sc_host_claim(void)
+const char *sc_host_claim(void)
 {
     if (is_claimed)
-        return false;
+        return "it is in use by another Lua state of this process";
+    if (!sc_pump_open())
+        return "out of memory, or too many open files (see ulimit -n)";
     is_claimed = true;
-    return true;
+    return NULL;
 }
 
 void sc_host_release(void)

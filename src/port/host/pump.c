@@ -95,12 +95,12 @@ static void swallow_kick(void)
     atomic_store(&is_kicked, false);
 }
 
-/* Once in the life of the process: rtos without sockets needs it as well. */
-static bool open_wake_fd(void)
+/* rtos without sockets needs it as well. */
+bool sc_pump_open(void)
 {
     if (wake_fd < 0)
         wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return wake_fd >= 0 && sc_poll_open();
+    return wake_fd >= 0 && sc_poll_open(wake_fd);
 }
 
 /* ---- one round; the caller pumps ---- */
@@ -325,8 +325,6 @@ enum sc_error sc_pump_start(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, make_condition);
-    if (!open_wake_fd())
-        return SC_ERR_NOMEM;
     atomic_store(&is_ending, false);
     is_running = true;
     engine_at = 0;
@@ -437,8 +435,6 @@ enum sc_host_event sc_host_wait(struct sc_host_wait *wait, int *id)
     uint64_t now = sc_host_now();
     if (!wait->until)
         wait->until = end_of(now, wait->timeout_us);
-    if (!open_wake_fd())
-        return SC_HOST_TIMEOUT;
     enter_pump();
     enum sc_host_event event = pump_until_event(wait, now, id);
     leave_pump();

@@ -397,6 +397,17 @@ static int release(lua_State *L)
     return 0;
 }
 
+/* Lua 5.1 would answer every later require with "loop or previous error". */
+static void allow_require(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    if (lua_istable(L, -1)) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, "rtos");
+    }
+    lua_pop(L, 1);
+}
+
 /* Claims the queue until the Lua state is closed. The userdatum that gives it back is made first:
  * nothing can fail any more once the queue is claimed. */
 static void claim_queue(lua_State *L)
@@ -406,8 +417,11 @@ static void claim_queue(lua_State *L)
     lua_createtable(L, 0, 1);
     lua_pushliteral(L, "__gc");
     lua_pushcfunction(L, release);
-    if (!sc_host_claim())
-        luaL_error(L, "rtos is in use by another Lua state of this process");
+    const char *problem = sc_host_claim();
+    if (problem) {
+        allow_require(L);
+        luaL_error(L, "rtos does not start: %s", problem);
+    }
     lua_rawset(L, -3);
     lua_setmetatable(L, -2);
     lua_rawset(L, LUA_REGISTRYINDEX);

@@ -37,6 +37,7 @@ foreach(memory pools heap)
     target_include_directories(sc_firmware_${memory} PUBLIC "${CMAKE_SOURCE_DIR}/include"
         "${CMAKE_SOURCE_DIR}/src")
     target_link_libraries(sc_firmware_${memory} PUBLIC lwip_firmware_${memory} mbedtls_firmware)
+    target_compile_definitions(sc_firmware_${memory} PRIVATE SC_SERVICE_START_MS=200)
     add_own_warnings(sc_firmware_${memory})
 
     add_executable(test_firmware_${memory} "${firmware_test}/test_firmware.c"

@@ -12,6 +12,7 @@
 #include "lwip/stats.h"
 #include "lwip/tcpip.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -166,12 +167,22 @@ void test_heap_free(void *memory)
 
 /* ---- semaphores ---- */
 
+static int semaphores_left = -1;
+
+void test_fail_semaphores(int made)
+{
+    __atomic_store_n(&semaphores_left, made, __ATOMIC_RELAXED);
+}
+
 err_t sys_sem_new(sys_sem_t *sem, u8_t count)
 {
-    struct test_sem *s = calloc(1, sizeof(*s));
+    int left = __atomic_load_n(&semaphores_left, __ATOMIC_RELAXED);
+    struct test_sem *s = left ? calloc(1, sizeof(*s)) : NULL;
 
     if (!s)
         return ERR_MEM;
+    if (left > 0)
+        test_fail_semaphores(left - 1);
     pthread_mutex_init(&s->mutex, NULL);
     new_cond(&s->changed);
     s->count = count;
@@ -353,13 +364,23 @@ u32_t sys_arch_mbox_tryfetch(sys_mbox_t *mbox, void **message)
 struct thread_start {
     lwip_thread_fn function;
     void *arg;
+    bool is_late;
 };
+
+static enum test_thread thread_fault;
+
+void test_fail_threads(enum test_thread fault)
+{
+    thread_fault = fault;
+}
 
 static void *run_thread(void *arg)
 {
     struct thread_start start = *(struct thread_start *)arg;
 
     free(arg);
+    if (start.is_late)
+        nanosleep(&(struct timespec){ .tv_nsec = 400000000 }, NULL);
     start.function(start.arg);
     return NULL;
 }
@@ -373,9 +394,13 @@ sys_thread_t sys_thread_new(const char *name, lwip_thread_fn function, void *arg
     LWIP_UNUSED_ARG(name);
     LWIP_UNUSED_ARG(stack_size);
     LWIP_UNUSED_ARG(priority);
-    LWIP_ASSERT("no memory for a thread", start != NULL);
+    if (!start || thread_fault == TEST_THREAD_MISSING) {
+        free(start);
+        return pthread_self();
+    }
     start->function = function;
     start->arg = arg;
+    start->is_late = thread_fault == TEST_THREAD_LATE;
     if (pthread_create(&thread, NULL, run_thread, start) != 0)
         test_lwip_abort("no thread", __FILE__, __LINE__);
     pthread_detach(thread);

@@ -665,7 +665,7 @@ static int start_test(void **state)
     measure_memory(memory_before);
     clear_queue(2);
     memset(was_closed, 0, sizeof(was_closed));
-    assert_int_equal(sc_start(), SC_OK);
+    assert_int_equal(sc_start(NULL), SC_OK);
     set_limits(16384, 50, 5000, 30000);
     return 0;
 }
@@ -773,7 +773,8 @@ static void fill_recvmbox_and_close(unsigned segments)
     wait_for(peer_is_acknowledged(&peers[0]));
     peer_close(&peers[0]);
     sleep_ms(100);
-    assert_int_equal(sc_port_start(), SC_OK);
+    const char *reason;
+    assert_int_equal(sc_port_start(&reason), SC_OK);
     read_until_close(id, segments * 10, 0);
     close_and_destroy(id);
 }
@@ -1251,7 +1252,7 @@ static void test_stop_in_any_state(void **state)
         end_peers();
         clear_queue(2);
         memset(was_closed, 0, sizeof(was_closed));
-        assert_int_equal(sc_start(), SC_OK);
+        assert_int_equal(sc_start(NULL), SC_OK);
         peer_listen(&peers[2], PORT + 3);
         int again = connect_to(&peers[2], PORT + 3);
         close_and_destroy(again);
@@ -1419,7 +1420,7 @@ static void test_late_answer_after_restart(void **state)
     wait_for(questions(&dns) == 1);
     sc_stop();
     clear_queue(2);
-    assert_int_equal(sc_start(), SC_OK);
+    assert_int_equal(sc_start(NULL), SC_OK);
     LOCK_TCPIP_CORE();
     other.held = dns.held;
     other.from = dns.from;
@@ -1439,6 +1440,40 @@ static void test_late_answer_after_restart(void **state)
     expect_ok(id, SC_MSG_CONN_CNF);
     udp_end(dns.pcb);
     close_and_destroy(id);
+}
+
+/* ---- memory that runs out ---- */
+
+static bool can_start(void)
+{
+    const char *reason = NULL;
+    enum sc_error error = sc_start(&reason);
+
+    if (error == SC_OK)
+        sc_stop();
+    else
+        assert_int_equal(error, SC_ERR_NOMEM);
+    return error == SC_OK || !strstr(reason, "memory");
+}
+
+/* The first test, because the thread stays. */
+static void test_start_without_memory(void **state)
+{
+    LWIP_UNUSED_ARG(state);
+    for (int made = 0; made < 3; made++) {
+        test_fail_semaphores(made);
+        assert_false(can_start());
+    }
+    test_fail_semaphores(-1);
+    test_fail_threads(TEST_THREAD_MISSING);
+    assert_false(can_start());
+    /* One that runs when nobody waits for it any more does nothing. */
+    test_fail_threads(TEST_THREAD_LATE);
+    assert_false(can_start());
+    test_fail_threads(TEST_THREAD_FINE);
+    assert_true(can_start());
+    sleep_ms(600);
+    assert_true(can_start());
 }
 
 /* ---- all of them ---- */
@@ -1475,6 +1510,7 @@ static int start_lwip(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_start_without_memory),
         TEST(test_exchange),
         TEST(test_refused),
         TEST(test_close_after_much_data),
