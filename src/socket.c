@@ -56,8 +56,74 @@
 
 #define READ_WAKE_MAX 8192
 
-/* Written once at the start of the platform. */
+/* 0 leaves the log's line of each step out of the program. */
+#ifndef SC_LOG_STEPS
+#define SC_LOG_STEPS 1
+#endif
+
+/* ---- the log ---- */
+
+/* Written once, at the start of the platform. */
 enum sc_log_level sc_log_from = SC_LOG_INFO;
+
+static const char *format_address(const struct sc_endpoint *endpoint, char *out, size_t size)
+{
+    if (!ipaddr_ntoa_r(&endpoint->address, out, (int)size))
+        return "?";
+    return out;
+}
+
+__attribute__((format(printf, 2, 3))) static void log_step(const struct sc_socket *s,
+                                                           const char *format, ...)
+{
+    char text[REASON_MAX];
+    va_list args;
+    int used = snprintf(text, sizeof(text), "socket %d, %lu ms: ", s->id,
+                        (unsigned long)(sc_engine_now() - s->opened_at));
+
+    va_start(args, format);
+    vsnprintf(text + used, sizeof(text) - (size_t)used, format, args);
+    va_end(args);
+    sc_port_log(SC_LOG_DEBUG, text);
+}
+
+/* A line of what has come of the socket, with the time since sock_conn; one comparison where nobody
+ * wants it. */
+#define LOGS_STEPS (SC_LOG_STEPS && sc_log_from <= SC_LOG_DEBUG)
+#define LOG_STEP(...)                                                                              \
+    do {                                                                                           \
+        if (LOGS_STEPS)                                                                            \
+            log_step(__VA_ARGS__);                                                                 \
+    } while (0)
+
+/* "handshake" once the transport waits for more than the peer's first answer. */
+static void log_waiting(struct sc_socket *s)
+{
+    const char *waiting = s->transport->waiting_for ? s->transport->waiting_for(s->channel) : NULL;
+
+    if (waiting && waiting != s->logged_waiting)
+        log_step(s, "TCP is connected, the TLS handshake begins");
+    s->logged_waiting = waiting;
+}
+
+static void log_connecting(const struct sc_socket *s, const ip_addr_t *to)
+{
+    char address[SC_ADDRESS_MAX];
+
+    if (ipaddr_ntoa_r(to, address, sizeof(address)))
+        log_step(s, "connecting to %s", address);
+}
+
+static void log_connected(const struct sc_socket *s)
+{
+    char address[SC_ADDRESS_MAX];
+
+    log_step(s, "connected to %s port %u%s%s%s%s",
+             format_address(&s->remote, address, sizeof(address)), (unsigned)s->port,
+             s->tls ? ", " : "", s->tls ? s->tls->version : "",
+             s->tls && s->tls->is_resumed ? ", session resumed" : "",
+             s->tls && !s->tls->is_verified ? ", server not verified" : "");
+}
 
 /* ---- failures ---- */
 
@@ -95,13 +161,7 @@ void sc_socket_fail(struct sc_socket *s, enum sc_error error, const char *format
     s->reason = reason;
     SYS_ARCH_UNPROTECT(level);
     sc_port_log(SC_LOG_INFO, text);
-}
-
-static const char *format_address(const struct sc_endpoint *endpoint, char *out, size_t size)
-{
-    if (!ipaddr_ntoa_r(&endpoint->address, out, (int)size))
-        return "?";
-    return out;
+    LOG_STEP(s, "%s", text);
 }
 
 /* ---- state ---- */
@@ -121,6 +181,8 @@ static void enter_closed(struct sc_socket *s, unsigned pending)
     SYS_ARCH_DECL_PROTECT(level);
     bool is_due;
 
+    LOG_STEP(s, "closed; %lu bytes received, %lu acknowledged", (unsigned long)s->bytes_in,
+             (unsigned long)s->bytes_out);
     sc_task_cancel_timer(&s->task);
     sc_tls_free_credentials(s->credentials);
     s->credentials = NULL;
@@ -234,6 +296,8 @@ static void enter_connected(struct sc_socket *s)
         s->pending |= SC_PENDING_CONN_CNF;
     is_due = sc_announce_is_due(s);
     SYS_ARCH_UNPROTECT(level);
+    if (LOGS_STEPS)
+        log_connected(s);
     if (is_due)
         sc_announce_post(s);
 }
@@ -284,6 +348,7 @@ static void note_connect_failure(struct sc_socket *s, enum sc_error error, const
     sc_free(s->connect_reason);
     s->connect_reason = copy_text(reason);
     s->connect_error = error;
+    LOG_STEP(s, "%s", reason);
 }
 
 /* One step with the address at hand. SC_OK: the socket is connected. */
@@ -293,6 +358,8 @@ static enum sc_error step_channel(struct sc_socket *s)
 
     if (error == SC_OK)
         enter_connected(s);
+    else if (LOGS_STEPS)
+        log_waiting(s);
     if (error == SC_OK || error == SC_ERR_WOULDBLOCK)
         return error;
     note_connect_failure(s, error, s->channel->reason);
@@ -304,6 +371,9 @@ static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address
 {
     const char *reason = NULL;
 
+    s->logged_waiting = NULL;
+    if (LOGS_STEPS)
+        log_connecting(s, address);
     s->patience_at = now + (s->deadline - now) / 2;
     enum sc_error error = open_channel(s, address, &reason);
     if (error == SC_OK)
@@ -408,7 +478,10 @@ static bool run_connecting(struct sc_socket *s, unsigned wake, bool is_closing)
 {
     uint64_t now = sc_engine_recent();
 
+    if (wake & SC_WAKE_OPEN)
+        LOG_STEP(s, "opened to %.100s port %u; looking it up", s->host, (unsigned)s->port);
     if (is_closing) {
+        LOG_STEP(s, "sock_close");
         end_connect(s);
         abort_channel(s);
         enter_closed(s, 0);
@@ -512,6 +585,7 @@ static void deliver(struct sc_socket *s, struct arrival *in)
         s->pending |= SC_PENDING_RECV_IND;
     is_due = sc_announce_is_due(s);
     SYS_ARCH_UNPROTECT(level);
+    LOG_STEP(s, "%lu bytes received", (unsigned long)in->bytes);
     *in = (struct arrival){ 0 };
     if (is_due)
         sc_announce_post(s);
@@ -642,6 +716,8 @@ static struct sc_send_block *finish_block(struct sc_socket *s, struct sc_send_bl
     struct sc_send_block *next;
     bool is_due;
 
+    LOG_STEP(s, "send of %lu bytes: %s", (unsigned long)block->length,
+             error == SC_OK ? "acknowledged" : "failed");
     SYS_ARCH_PROTECT(level);
     next = block->next;
     s->to_confirm = next;
@@ -801,6 +877,7 @@ static void enter_closing(struct sc_socket *s, size_t consumed)
     struct pbuf *unread;
     size_t length;
 
+    LOG_STEP(s, "sock_close");
     SYS_ARCH_PROTECT(level);
     s->deadline = sc_engine_read_clock() + sc_get_config()->linger_ms;
     s->state = SC_STATE_CLOSING;

@@ -110,6 +110,7 @@ struct sc_socket {
     uint64_t patience_at;        /* when to try another address, 0: never */
     enum sc_error connect_error; /* of the last address that was tried */
     char *connect_reason;        /* owned, NULL while none was */
+    const char *logged_waiting;  /* what the log has said that connecting waits for */
     bool has_ended;              /* the peer has closed or the connection broke: no more input */
     bool has_broken;             /* no more output; read under protection by announce.c */
     enum sc_error break_error;

@@ -245,20 +245,16 @@ static u16_t get_mtu(const char *name)
 
 static const char *open_tap(struct netif *netif, const char *name)
 {
-    const char *problem = open_device(name);
+    const char *problem = set_ip4(netif);
 
-    if (!problem)
-        problem = set_ip4(netif);
     if (!problem)
         problem = set_ip6(netif);
     if (!problem)
         problem = check_name_server();
-    if (problem) {
-        if (tap_fd >= 0)
-            close(tap_fd);
-        tap_fd = -1;
+    if (!problem)
+        problem = open_device(name);
+    if (problem)
         return problem;
-    }
     interface = netif;
     netif->mtu = get_mtu(name);
     netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
