@@ -10,6 +10,7 @@
 #include "socketcore_port.h"
 #include "tls_credentials.h"
 #include "tls_reason.h"
+#include "tls_records.h"
 #include "tls_sessions.h"
 #include "transport.h"
 
@@ -33,7 +34,8 @@ struct sc_tls_channel {
     struct sc_channel *tcp;
     const struct sc_tls_credentials *credentials;
     mbedtls_ssl_context ssl;
-    struct pbuf *input; /* received and not yet decrypted */
+    mbedtls_ssl_config *own_config; /* see tls_records.h, or NULL */
+    struct pbuf *input;             /* received and not yet decrypted */
     u16_t input_offset;
     unsigned char flight[FLIGHT_MAX]; /* records of the handshake, to go out together */
     size_t flight_length;
@@ -153,6 +155,10 @@ static enum sc_error explain(struct sc_tls_channel *t, int ret)
                  t->is_open ? "" : " during the TLS handshake");
         return fail(t, error == SC_OK ? SC_ERR_CLSD : error, text);
     }
+    /* mbedtls_ssl_fetch_input (ssl_msg.c) has no better code for a record that does not fit. */
+    if (ret == MBEDTLS_ERR_SSL_BAD_INPUT_DATA && sc_tls_has_small_records(&t->ssl))
+        return fail(t, SC_ERR_SSL_HANDSHAKE,
+                    "tls: the server sent a larger record than it had agreed to (tls_record_max)");
     enum sc_error error =
         sc_tls_explain(text, sizeof(text), ret, &t->ssl, &t->verdict, t->credentials->name);
     return fail(t, error, text);
@@ -377,6 +383,8 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
     }
     t->is_blocked = false;
     int ret = mbedtls_ssl_handshake_step(&t->ssl);
+    if (ret == 0 && state == MBEDTLS_SSL_SERVER_HELLO)
+        ret = sc_tls_settle_records(&t->ssl, &t->own_config);
     if (ret == MBEDTLS_ERR_SSL_WANT_READ || ret == MBEDTLS_ERR_SSL_WANT_WRITE) {
         if (t->is_blocked)
             return SC_ERR_WOULDBLOCK;
@@ -594,6 +602,8 @@ static void free_channel(struct sc_tls_channel *t)
 {
     if (t->is_set_up)
         mbedtls_ssl_free(&t->ssl);
+    if (t->own_config)
+        mem_free(t->own_config);
     if (t->input)
         pbuf_free(t->input);
     mem_free(t);
