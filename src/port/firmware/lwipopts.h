@@ -37,15 +37,18 @@
 
 /* ---- threads ---- */
 
-/* Unit as sys_thread_new of your port takes it: words on FreeRTOS. The order of the priorities
- * matters: the tcpip thread above the service thread, which for seconds may be in a TLS handshake;
- * the script thread where you like, but a script that computes for ever must not starve the two. */
-#define TCPIP_THREAD_STACKSIZE 512
+/* Stack sizes in bytes, as lwIP's own port for FreeRTOS takes them (contrib/ports/freertos); where
+ * sys_thread_new takes words (LWIP_FREERTOS_THREAD_STACKSIZE_IS_STACKWORDS, some vendors' ports)
+ * divide them by 4. A TLS handshake needs most of the service thread's; without TLS 2048 will do.
+ * The order of the priorities matters: the tcpip thread above the service thread, which for seconds
+ * may be in a TLS handshake; the script thread where you like, but a script that computes for ever
+ * must not starve the two. */
+#define TCPIP_THREAD_STACKSIZE 2048
 #define TCPIP_THREAD_PRIO 5
-#define SC_SERVICE_STACKSIZE 1024
+#define SC_SERVICE_STACKSIZE 8192
 #define SC_SERVICE_PRIO 4
 #define TCPIP_MBOX_SIZE 16
-#define DEFAULT_THREAD_STACKSIZE 512
+#define DEFAULT_THREAD_STACKSIZE 2048
 #define DEFAULT_THREAD_PRIO 3
 
 /* ---- TCP ---- */
@@ -102,6 +105,9 @@
 #define MEMP_NUM_NETBUF 8
 #define MEMP_NUM_TCPIP_MSG_API 4
 #define MEMP_NUM_TCPIP_MSG_INPKT 16
+/* lwIP asserts when there is no timer left (sys_timeout_abs, core/timeouts.c). The default has one
+ * for each of lwIP's own; add one for each sys_timeout of yours that may be pending (SNTP, MDNS):
+ * #define MEMP_NUM_SYS_TIMEOUT (LWIP_NUM_SYS_TIMEOUT_INTERNAL + 1) */
 
 /* ---- the rest ---- */
 
@@ -109,6 +115,9 @@
 #define LWIP_IPV6 0
 #define LWIP_ICMP 1
 #define LWIP_DHCP 1
+/* Whether somebody else has the address is the server's affair; lwIP's check takes 7 s at each boot
+ * before the interface is usable. */
+#define LWIP_DHCP_DOES_ACD_CHECK 0
 #define IP_REASSEMBLY 1
 #define IP_REASS_MAX_PBUFS 8
 #define MEMP_NUM_REASSDATA 2

@@ -52,6 +52,12 @@
 #error "socketcore: set DEFAULT_UDP_RECVMBOX_SIZE and DEFAULT_RAW_RECVMBOX_SIZE (default: 0)"
 #endif
 
+#if MEMP_MEM_MALLOC && LWIP_TIMERS && !LWIP_TIMERS_CUSTOM && !defined(SC_TIMERS_MAY_FAIL)
+#error                                                                                             \
+    "socketcore: with MEMP_MEM_MALLOC lwIP's timers assert when memory is out: set it to 0, or \
+LWIP_TIMERS_CUSTOM to 1 and build src/port/host/timeouts.c; or define SC_TIMERS_MAY_FAIL"
+#endif
+
 /* With MEMP_MEM_MALLOC there are no pools to be too small. */
 #if !MEMP_MEM_MALLOC
 #if MEMP_NUM_TCP_SEG < TCP_SND_QUEUELEN || MEMP_NUM_PBUF < TCP_SND_QUEUELEN

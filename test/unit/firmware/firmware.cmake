@@ -23,8 +23,10 @@ target_compile_options(mbedtls_firmware PRIVATE -w)
 
 # Two programs of the same tests: `pools` has the memory of the device, and shows what leaks from a
 # pool; `heap` has malloc, and shows what is used after it was freed.
+set(timers_pools "")
+set(timers_heap "${port_dir}/timeouts.c")
 foreach(memory pools heap)
-    add_library(lwip_firmware_${memory} STATIC ${lwip_sources})
+    add_library(lwip_firmware_${memory} STATIC ${lwip_sources} ${timers_${memory}})
     target_include_directories(lwip_firmware_${memory} SYSTEM PUBLIC "${LWIP_DIR}/src/include")
     target_include_directories(lwip_firmware_${memory} PUBLIC "${firmware_test}")
     target_compile_options(lwip_firmware_${memory} PRIVATE -w)
@@ -54,9 +56,20 @@ foreach(memory pools heap)
     set_tests_properties(test_firmware_${memory} PROPERTIES TIMEOUT 120)
 endforeach()
 
-# The example is documentation that compiles.
+# TLS 1.3 as mbedtls_config.h has it: mbedTLS checks there that nothing is missing.
+add_library(mbedtls_firmware_tls13 OBJECT "${MBEDTLS_DIR}/library/ssl_tls.c"
+    "${MBEDTLS_DIR}/library/ssl_tls13_client.c" "${MBEDTLS_DIR}/library/psa_crypto.c")
+target_include_directories(mbedtls_firmware_tls13 PRIVATE "${MBEDTLS_DIR}/include"
+    "${firmware_port}" "${MBEDTLS_DIR}/library")
+target_compile_definitions(mbedtls_firmware_tls13 PRIVATE SC_FIRMWARE_TLS13
+    "MBEDTLS_CONFIG_FILE=<mbedtls_config.h>")
+target_compile_options(mbedtls_firmware_tls13 PRIVATE -w)
+
+# The example is documentation that compiles, and does what it says without assertions too.
 add_library(sc_firmware_example OBJECT "${firmware_port}/post_example.c")
 target_include_directories(sc_firmware_example PRIVATE "${CMAKE_SOURCE_DIR}/include")
 target_include_directories(sc_firmware_example SYSTEM PRIVATE "${LUA_INCLUDE_DIR}")
 target_link_libraries(sc_firmware_example PRIVATE lwip_firmware_pools)
 add_own_warnings(sc_firmware_example)
+target_compile_definitions(sc_firmware_example PRIVATE LWIP_NOASSERT)
+add_test(NAME firmware_example COMMAND sh -c "nm '$<TARGET_OBJECTS:sc_firmware_example>' | grep -q sys_mbox_new")

@@ -57,6 +57,7 @@ void test_heap_free(void *memory);
 #define MEM_CUSTOM_CALLOC test_heap_calloc
 #define MEM_CUSTOM_FREE test_heap_free
 #define MEMP_MEM_MALLOC 1
+#define LWIP_TIMERS_CUSTOM 1
 #undef LWIP_STATS
 #define LWIP_STATS 0
 #undef MEM_STATS

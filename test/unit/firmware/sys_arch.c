@@ -139,9 +139,25 @@ size_t test_blocks(void)
     return __atomic_load_n(&blocks, __ATOMIC_RELAXED);
 }
 
+static int blocks_left = -1;
+
+void test_fail_heap(int made)
+{
+    __atomic_store_n(&blocks_left, made, __ATOMIC_RELAXED);
+}
+
+static bool may_make_block(void)
+{
+    int left = __atomic_load_n(&blocks_left, __ATOMIC_RELAXED);
+
+    if (left > 0)
+        test_fail_heap(left - 1);
+    return left != 0;
+}
+
 void *test_heap_malloc(size_t size)
 {
-    void *memory = malloc(size);
+    void *memory = may_make_block() ? malloc(size) : NULL;
 
     if (memory)
         __atomic_add_fetch(&blocks, 1, __ATOMIC_RELAXED);
@@ -150,7 +166,7 @@ void *test_heap_malloc(size_t size)
 
 void *test_heap_calloc(size_t count, size_t size)
 {
-    void *memory = calloc(count, size);
+    void *memory = may_make_block() ? calloc(count, size) : NULL;
 
     if (memory)
         __atomic_add_fetch(&blocks, 1, __ATOMIC_RELAXED);

@@ -1088,6 +1088,44 @@ static void test_send_without_memory(void **state)
 #endif
 }
 
+/* The peer has no memory then either, and its silence is told when the time is up. */
+static void test_connections_without_memory(void **state)
+{
+    LWIP_UNUSED_ARG(state);
+#ifndef SC_TEST_HEAP
+    skip();
+#else
+    static const enum sc_type types[] = { SC_TCP, SC_UDP };
+    struct sc_message m;
+
+    set_limits(16384, 50, 300, 200);
+    peer_listen(&peers[0], PORT);
+    close_and_destroy(connect_to(&peers[0], PORT));
+    for (int made = 0; made < 24; made++) {
+        for (size_t i = 0; i < LWIP_ARRAYSIZE(types); i++) {
+            struct sc_open_args args = { .type = types[i], .host = "127.0.0.1", .port = PORT };
+            const char *reason;
+            int id;
+            test_fail_heap(made);
+            enum sc_error error = sc_open(&args, &id, &reason);
+            if (error == SC_OK) {
+                was_closed[id] = false;
+                m = expect(id, SC_MSG_CONN_CNF, LONG);
+                assert_true(!m.result || m.error == SC_ERR_NOMEM || m.error == SC_ERR_TIMEOUT);
+            } else {
+                assert_int_equal(error, SC_ERR_NOMEM);
+            }
+            test_fail_heap(-1);
+            if (error == SC_OK)
+                close_and_destroy(id);
+        }
+    }
+    end_peers();
+    peer_listen(&peers[0], PORT);
+    close_and_destroy(connect_to(&peers[0], PORT));
+#endif
+}
+
 /* Ten busy sockets and a queue with one place: every message arrives all the same. */
 static void test_refused_posts_are_offered_again(void **state)
 {
@@ -1530,6 +1568,7 @@ int main(int argc, char **argv)
         TEST(test_several_sends_are_confirmed_in_order),
         TEST(test_send_buffer_is_full),
         TEST(test_send_without_memory),
+        TEST(test_connections_without_memory),
         TEST(test_refused_posts_are_offered_again),
         TEST(test_queue_that_is_often_full),
         TEST(test_500_connections),

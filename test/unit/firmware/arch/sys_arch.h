@@ -30,6 +30,7 @@ typedef pthread_t sys_thread_t;
 /* For tests: after how many semaphores none can be made, -1: never; and what becomes of threads. */
 enum test_thread { TEST_THREAD_FINE, TEST_THREAD_MISSING, TEST_THREAD_LATE };
 void test_fail_semaphores(int made);
+void test_fail_heap(int made);
 void test_fail_threads(enum test_thread fault);
 
 #define sys_sem_valid(sem) (*(sem) != NULL)
