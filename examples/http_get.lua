@@ -47,7 +47,7 @@ sys.taskInit(function()
     if file_name then
         local file = assert(io.open(file_name, "wb"))
         assert(file:write(body))
-        file:close()
+        assert(file:close())
     end
     os.exit(status == "200" and 0 or 1)
 end)

@@ -68,7 +68,7 @@ sys.taskInit(function()
     if file_name then
         local file = assert(io.open(file_name, "wb"))
         assert(file:write(body))
-        file:close()
+        assert(file:close())
     end
     os.exit(0)
 end)
