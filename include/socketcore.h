@@ -84,6 +84,8 @@ struct sc_message {
     const char *reason;  /* one line of English, or NULL; valid until the next sc_* call */
 };
 
+#define SC_REASON_MAX 256 /* the longest reason of a message or of sc_info, with its NUL */
+
 /* Certificate material of one connection, each part optional (NULL): PEM text or DER bytes. */
 struct sc_bytes {
     const void *data;

@@ -5,10 +5,12 @@
  * SPDX-License-Identifier: MIT
  */
 #include "socketcore.h"
+#include "socketcore_port.h"
 
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The state that has the core; its address is also the registry's key for the module table. */
@@ -103,20 +105,30 @@ static enum sc_type check_type(lua_State *L, int arg)
     return type == 3 ? SC_RAW : (enum sc_type)type;
 }
 
-/* A string field of the cert table at `arg`; absent: empty. */
-static struct sc_bytes check_cert_field(lua_State *L, int arg, const char *name)
+/* ---- the cert table ---- */
+
+static const char *const cert_keys[] = {
+    "hostName",    "caCert", "clientCert", "clientKey", "clientPassword", "psk",
+    "pskIdentity", "pin",    "alpn",       "resume",    "insist",
+};
+
+static void refuse_cert(lua_State *L, int arg, const char *key, const char *wanted)
+{
+    lua_pushfstring(L, "cert.%s: %s expected, got %s", key, wanted, luaL_typename(L, -1));
+    luaL_argerror(L, arg, lua_tostring(L, -1));
+}
+
+/* A string field of the cert table at `arg`; absent: empty. The string stays on the stack: the
+ * table may have made it for this call. */
+static struct sc_bytes check_cert_field(lua_State *L, int arg, const char *key)
 {
     struct sc_bytes bytes = { NULL, 0 };
 
-    lua_getfield(L, arg, name);
-    if (lua_type(L, -1) == LUA_TSTRING) {
+    lua_getfield(L, arg, key);
+    if (lua_type(L, -1) == LUA_TSTRING)
         bytes.data = lua_tolstring(L, -1, &bytes.length);
-    } else if (!lua_isnil(L, -1)) {
-        lua_pushfstring(L, "cert.%s: string expected, got %s", name, luaL_typename(L, -1));
-        luaL_argerror(L, arg, lua_tostring(L, -1));
-    }
-    /* The table keeps the string while the call lasts. */
-    lua_pop(L, 1);
+    else if (!lua_isnil(L, -1))
+        refuse_cert(L, arg, key, "string");
     return bytes;
 }
 
@@ -127,7 +139,9 @@ static enum sc_insist check_cert_insist(lua_State *L, int arg)
 
     lua_getfield(L, arg, "insist");
     if (!lua_isnil(L, -1)) {
-        if (!lua_isnumber(L, -1) || !to_int(L, -1, 0, 1, &value))
+        if (!lua_isnumber(L, -1))
+            refuse_cert(L, arg, "insist", "number");
+        if (!to_int(L, -1, 0, 1, &value))
             luaL_argerror(L, arg, "cert.insist must be 0 or 1");
         insist = (enum sc_insist)value;
     }
@@ -135,36 +149,123 @@ static enum sc_insist check_cert_insist(lua_State *L, int arg)
     return insist;
 }
 
-/* The array of names in cert.alpn. */
-static void check_cert_alpn(lua_State *L, int arg, struct sc_cert *cert, const char **alpn)
+static bool check_cert_resume(lua_State *L, int arg)
 {
-    lua_getfield(L, arg, "alpn");
-    cert->alpn = alpn;
-    cert->alpn_count = 0;
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        return;
-    }
-    if (!lua_istable(L, -1))
-        luaL_argerror(L, arg, "cert.alpn: table of names expected");
-    for (;;) {
-        lua_rawgeti(L, -1, (int)cert->alpn_count + 1);
-        if (lua_isnil(L, -1))
-            break;
-        if (lua_type(L, -1) != LUA_TSTRING || cert->alpn_count == ALPN_MAX)
-            luaL_argerror(L, arg, "cert.alpn: at most 8 names, as strings");
-        alpn[cert->alpn_count++] = lua_tostring(L, -1);
-        lua_pop(L, 1);
-    }
-    /* The table keeps the strings while the call lasts. */
-    lua_pop(L, 2);
+    bool may_resume = true;
+
+    lua_getfield(L, arg, "resume");
+    if (lua_isboolean(L, -1))
+        may_resume = lua_toboolean(L, -1);
+    else if (!lua_isnil(L, -1))
+        refuse_cert(L, arg, "resume", "boolean");
+    lua_pop(L, 1);
+    return may_resume;
 }
 
+/* The array of names in cert.alpn. The names stay on the stack. */
+static void check_cert_alpn(lua_State *L, int arg, struct sc_cert *cert, const char **alpn)
+{
+    size_t length;
+
+    lua_getfield(L, arg, "alpn");
+    int names = lua_gettop(L);
+    cert->alpn = alpn;
+    cert->alpn_count = 0;
+    if (lua_isnil(L, names))
+        return;
+    if (!lua_istable(L, names))
+        refuse_cert(L, arg, "alpn", "table");
+    for (;;) {
+        lua_rawgeti(L, names, (int)cert->alpn_count + 1);
+        if (lua_isnil(L, -1))
+            return;
+        if (lua_type(L, -1) != LUA_TSTRING)
+            refuse_cert(L, arg, "alpn[...]", "string");
+        if (cert->alpn_count == ALPN_MAX)
+            luaL_argerror(L, arg, "cert.alpn: at most 8 names");
+        const char *name = lua_tolstring(L, -1, &length);
+        if (strlen(name) != length)
+            luaL_argerror(L, arg, "cert.alpn: a name contains a zero byte");
+        alpn[cert->alpn_count++] = name;
+    }
+}
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* True when `edits` letters at most, inserted, left out, replaced or swapped with the next, make
+ * one name of the other. Case does not count. */
+static bool is_near(const char *a, const char *b, int edits)
+{
+    while (*a && lower(*a) == lower(*b)) {
+        a++;
+        b++;
+    }
+    if (*a == *b)
+        return true;
+    if (!edits--)
+        return false;
+    if (*a && *b &&
+        (is_near(a + 1, b + 1, edits) ||
+         (lower(a[0]) == lower(b[1]) && lower(a[1]) == lower(b[0]) &&
+          is_near(a + 2, b + 2, edits))))
+        return true;
+    return (*a && is_near(a + 1, b, edits)) || (*b && is_near(a, b + 1, edits));
+}
+
+/* The key that was meant by one that is none, or NULL. Of a short name a single letter may be
+ * wrong: with two it is another word. */
+static const char *find_meant(const char *name)
+{
+    for (int edits = 0; edits <= 2; edits++)
+        for (size_t i = 0; i < sizeof(cert_keys) / sizeof(cert_keys[0]); i++)
+            if ((edits < 2 || strlen(cert_keys[i]) > 4) && is_near(name, cert_keys[i], edits))
+                return cert_keys[i];
+    return NULL;
+}
+
+static bool is_cert_key(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof(cert_keys) / sizeof(cert_keys[0]); i++)
+        if (strlen(cert_keys[i]) == length && strcmp(cert_keys[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* The key at -2. */
+static void check_cert_key(lua_State *L, int arg)
+{
+    char text[128];
+    size_t length;
+
+    if (lua_type(L, -2) == LUA_TSTRING) {
+        const char *name = lua_tolstring(L, -2, &length);
+        if (is_cert_key(name, length))
+            return;
+        const char *meant = find_meant(name);
+        if (meant) {
+            lua_pushfstring(L, "cert.%s: no such key, did you mean %s?", name, meant);
+            luaL_argerror(L, arg, lua_tostring(L, -1));
+        }
+        snprintf(text, sizeof(text), "sock_conn: cert has the unknown key \"%.60s\": it is ignored",
+                 name);
+    } else {
+        snprintf(text, sizeof(text), "sock_conn: cert has a key that is a %s: it is ignored",
+                 luaL_typename(L, -2));
+    }
+    sc_port_log(SC_LOG_WARN, text);
+}
+
+/* Leaves the strings on the stack. */
 static void check_cert(lua_State *L, int arg, struct sc_cert *cert, const char **alpn,
                        enum sc_insist *insist)
 {
+    luaL_checkstack(L, LUA_MINSTACK + ALPN_MAX, "cert");
+    for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1))
+        check_cert_key(L, arg);
     struct sc_bytes name = check_cert_field(L, arg, "hostName");
-
     if (name.data && strlen(name.data) != name.length)
         luaL_argerror(L, arg, "cert.hostName contains a zero byte");
     cert->host_name = name.data;
@@ -176,13 +277,27 @@ static void check_cert(lua_State *L, int arg, struct sc_cert *cert, const char *
     cert->psk_identity = check_cert_field(L, arg, "pskIdentity");
     cert->pin = check_cert_field(L, arg, "pin");
     check_cert_alpn(L, arg, cert, alpn);
-    lua_getfield(L, arg, "resume");
-    cert->no_resume = !lua_isnil(L, -1) && !lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    cert->no_resume = !check_cert_resume(L, arg);
     *insist = check_cert_insist(L, arg);
 }
 
 /* ---- calls ---- */
+
+static void copy_text(char *out, const char *text)
+{
+    snprintf(out, SC_REASON_MAX, "%s", text);
+}
+
+static int push_failure(lua_State *L, enum sc_error error, const char *reason)
+{
+    char text[SC_REASON_MAX];
+
+    copy_text(text, reason);
+    lua_pushnil(L);
+    lua_pushinteger(L, error);
+    lua_pushstring(L, text);
+    return 3;
+}
 
 static int sock_conn(lua_State *L)
 {
@@ -198,13 +313,15 @@ static int sock_conn(lua_State *L)
     args.host = check_host(L, port_arg == 3 ? 2 : 3);
     args.port = (uint16_t)(args.type == SC_RAW ? check_range(L, port_arg, 0, 255, "IP protocol")
                                                : check_range(L, port_arg, 0, 65535, "port"));
+    lua_settop(L, 8);
     if (lua_istable(L, 4)) {
         check_cert(L, 4, &cert, alpn, &args.insist);
         args.cert = &cert;
     } else if (lua_type(L, 4) == LUA_TNUMBER && args.type != SC_SSL) {
         next = 4;
     } else if (!lua_isnoneornil(L, 4)) {
-        luaL_argerror(L, 4, "cert must be a table");
+        lua_pushfstring(L, "cert: table expected, got %s", luaL_typename(L, 4));
+        luaL_argerror(L, 4, lua_tostring(L, -1));
     }
     args.recv_buffer = (size_t)opt_range(L, next, 0, INT_MAX, 0, "recvBufferLen");
     args.insist = (enum sc_insist)opt_range(L, next + 1, 0, 1, args.insist, "insist");
@@ -212,12 +329,8 @@ static int sock_conn(lua_State *L)
     /* SNI is sent for every name anyway, and for an IP literal never. */
     opt_range(L, next + 3, 0, 1, 0, "hostNameFlag");
     enum sc_error error = sc_open(&args, &id, &reason);
-    if (error != SC_OK) {
-        lua_pushnil(L);
-        lua_pushinteger(L, error);
-        lua_pushstring(L, reason);
-        return 3;
-    }
+    if (error != SC_OK)
+        return push_failure(L, error, reason);
     lua_pushinteger(L, id);
     return 1;
 }

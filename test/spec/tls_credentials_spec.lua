@@ -169,6 +169,31 @@ describe("a cert table", function()
         tls.check_echo(id)
     end)
 
+    it("may make its values when they are asked for", function()
+        local server = tls.openssl { cert = pki.server(), keep = true,
+            args = "-Verify 3 -verify_return_error -CAfile " .. pki.root().cert }
+        local files = { caCert = pki.root().cert, clientCert = client.cert,
+            clientKey = client.key }
+        local number = 0
+        local cert = setmetatable({ resume = false }, { __index = function(_, key)
+            -- Overwrites what earlier calls have returned, unless somebody has it.
+            for i = 1, 100 do
+                string.rep("-", 20 * i + number % 7)
+            end
+            collectgarbage()
+            number = number + 1
+            return files[key] and pki.read(files[key]) .. ("\n"):rep(number)
+                or key == "hostName" and ("local"):rep(1) .. "host" or nil
+        end })
+        for _ = 1, 3 do
+            local id = h.open(h.SSL, "127.0.0.1", server.port, cert)
+            assert.is_true(h.sc.sock_info(id).verified)
+            tls.check_echo(id)
+            h.close(id)
+        end
+        assert.is_true(number > 20)
+    end)
+
     it("of a socket that is not SSL is read all the same, and not used", function()
         local id = h.open(h.TCP, "127.0.0.1", h.port.echo, { caCert = pki.root().pem })
         h.send(id, "plain")
