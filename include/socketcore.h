@@ -235,6 +235,12 @@ SC_API const char *sc_set_config(const struct sc_config *config);
  * there is none any more: go on with the next item of your queue. */
 SC_API bool sc_next_message(int socket, struct sc_message *message);
 
+/* The same for a caller that needs memory for the reason before it can take the message. Takes the
+ * message only if its reason is the pointer `reason` (NULL: the message has none). Otherwise
+ * returns false and takes nothing: message->id is 0 if there is no message, else message->reason is
+ * what to call with next. */
+SC_API bool sc_take_message(int socket, const char *reason, struct sc_message *message);
+
 /* Starts the core afresh and ends it. sc_stop aborts every connection, whatever its state, and
  * returns all memory. Both are called by luaopen_socketcore and by lua_close. When sc_start fails
  * nothing has been started, and *reason (unless `reason` is NULL) is one line that says why. */
@@ -247,7 +253,12 @@ struct lua_State;
 SC_API int luaopen_socketcore(struct lua_State *L);
 
 /* For the platform's rtos.receive: takes the next message of `socket` and pushes it as the table
- * that scripts expect. Returns 1, or 0 when there is none any more. */
+ * that scripts expect. Returns 1, or 0 when there is none any more.
+ *
+ * It raises a Lua error when Lua has no memory for the table, and nothing is taken then. Finalizers
+ * may run inside it and call rtos.receive. So the platform keeps the number that it took out of its
+ * queue until this function has returned, and starts with a number that was kept
+ * (src/port/firmware/post_example.c). */
 SC_API int sc_push_message(struct lua_State *L, int socket);
 
 #ifdef __cplusplus

@@ -19,7 +19,8 @@ extern "C" {
 /* ---- the platform supplies ---- */
 
 /* Puts "socket N has messages" into the queue that rtos.receive drains; whoever takes it out calls
- * sc_push_message (or sc_next_message) with N. A socket stands in the queue once at most, so
+ * sc_push_message (or sc_next_message) with N, again and again until that call returns without a
+ * Lua error. A socket stands in the queue once at most, so
  * max_sockets places always suffice. Returns false when the queue is full: the engine offers it
  * again on its next run. Called from the script thread and from the engine; must not block. */
 bool sc_port_post(int socket);

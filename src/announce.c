@@ -139,42 +139,49 @@ void sc_announce_stop(void)
     offer.wake = 0;
 }
 
-static void fill_failure(struct sc_message *m, enum sc_error error, const char *reason)
+static void describe_failure(const struct sc_socket *s, enum sc_error error, struct sc_message *m)
 {
-    m->result = 1;
     m->error = error;
-    m->reason = reason;
+    m->result = m->id != SC_MSG_CLOSE_IND || error != SC_ERR_CLSD;
+    /* A send that ended with the connection has the connection's reason. */
+    if (m->id == SC_MSG_SEND_CNF && error != s->error)
+        m->reason = sc_error_send_text(error);
+    else
+        m->reason = s->reason ? s->reason : sc_error_text(error);
 }
 
-static void fill_socket_failure(struct sc_message *m, const struct sc_socket *s)
+/* The message whose turn it is, without taking it. Under protection. */
+static void describe(const struct sc_socket *s, struct sc_message *m)
 {
-    fill_failure(m, s->error, s->reason ? s->reason : sc_error_text(s->error));
-}
-
-static void take_conn_cnf(struct sc_socket *s, struct sc_message *m)
-{
-    s->pending &= ~(unsigned)SC_PENDING_CONN_CNF;
-    if (s->was_connected) {
-        s->is_up = true;
-        return;
+    m->id = next_message_id(s);
+    switch (m->id) {
+    case SC_MSG_CONN_CNF:
+        if (!s->was_connected)
+            describe_failure(s, s->error, m);
+        break;
+    case SC_MSG_SEND_CNF:
+        m->length = s->sends->length;
+        if (s->sends->error != SC_OK)
+            describe_failure(s, s->sends->error, m);
+        break;
+    case SC_MSG_RECV_IND:
+        m->length = sc_socket_readable(s);
+        if (!s->transport->is_datagram && m->length > sc_get_config()->recv_ind_max)
+            m->length = sc_get_config()->recv_ind_max;
+        break;
+    case SC_MSG_CLOSE_IND:
+        describe_failure(s, s->error, m);
+        break;
+    case SC_MSG_CLOSE_CNF:
+        break;
     }
-    fill_socket_failure(m, s);
-    s->may_destroy = true;
 }
 
 /* Takes the oldest send off the list once its last SEND_CNF is due; the caller frees it. */
-static struct sc_send_block *take_send_cnf(struct sc_socket *s, struct sc_message *m)
+static struct sc_send_block *take_send_cnf(struct sc_socket *s)
 {
     struct sc_send_block *block = s->sends;
 
-    m->length = block->length;
-    if (block->error != SC_OK) {
-        /* A send that ended with the connection has the connection's reason. */
-        if (s->error != SC_OK && block->error == s->error)
-            fill_socket_failure(m, s);
-        else
-            fill_failure(m, block->error, sc_error_send_text(block->error));
-    }
     s->recv_turn = true;
     if (--block->times)
         return NULL;
@@ -184,56 +191,55 @@ static struct sc_send_block *take_send_cnf(struct sc_socket *s, struct sc_messag
     return block;
 }
 
-static void take_recv_ind(struct sc_socket *s, struct sc_message *m)
+/* Takes the message that was described. Returns a send that is to be freed, or NULL. Under
+ * protection. */
+static struct sc_send_block *take(struct sc_socket *s, const struct sc_message *m)
 {
-    s->pending &= ~(unsigned)SC_PENDING_RECV_IND;
-    s->is_announced = true;
-    s->recv_turn = false;
-    m->length = sc_socket_readable(s);
-    if (!s->transport->is_datagram && m->length > sc_get_config()->recv_ind_max)
-        m->length = sc_get_config()->recv_ind_max;
-}
-
-static void take_close_ind(struct sc_socket *s, struct sc_message *m)
-{
-    s->pending &= ~(unsigned)SC_PENDING_CLOSE_IND;
-    s->is_up = false;
-    fill_socket_failure(m, s);
-    m->result = s->error != SC_ERR_CLSD;
-}
-
-bool sc_next_message(int id, struct sc_message *m)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    struct sc_socket *s = sc_socket_find(id);
-    struct sc_send_block *done = NULL;
-    bool is_due;
-    bool is_first;
-
-    if (!s)
-        return false;
-    *m = (struct sc_message){ .socket = id };
-    SYS_ARCH_PROTECT(level);
-    s->is_queued = false;
-    m->id = next_message_id(s);
     switch (m->id) {
     case SC_MSG_CONN_CNF:
-        take_conn_cnf(s, m);
+        s->pending &= ~(unsigned)SC_PENDING_CONN_CNF;
+        s->is_up = s->was_connected;
+        s->may_destroy = !s->was_connected;
         break;
     case SC_MSG_SEND_CNF:
-        done = take_send_cnf(s, m);
-        break;
+        return take_send_cnf(s);
     case SC_MSG_RECV_IND:
-        take_recv_ind(s, m);
+        s->pending &= ~(unsigned)SC_PENDING_RECV_IND;
+        s->is_announced = true;
+        s->recv_turn = false;
         break;
     case SC_MSG_CLOSE_IND:
-        take_close_ind(s, m);
+        s->pending &= ~(unsigned)SC_PENDING_CLOSE_IND;
+        s->is_up = false;
         break;
     case SC_MSG_CLOSE_CNF:
         s->closes_owed--;
         s->may_destroy = s->state == SC_STATE_CLOSED;
         break;
     }
+    return NULL;
+}
+
+/* Takes the next message, or with `must_match` only one whose reason is `reason`. */
+static bool take_next(int id, bool must_match, const char *reason, struct sc_message *m)
+{
+    SYS_ARCH_DECL_PROTECT(level);
+    struct sc_socket *s = sc_socket_find(id);
+    struct sc_send_block *done;
+    bool is_due;
+    bool is_first;
+
+    *m = (struct sc_message){ .socket = id };
+    if (!s)
+        return false;
+    SYS_ARCH_PROTECT(level);
+    describe(s, m);
+    if (m->id && must_match && m->reason != reason) {
+        SYS_ARCH_UNPROTECT(level);
+        return false;
+    }
+    s->is_queued = false;
+    done = take(s, m);
     is_due = sc_announce_is_due(s);
     is_first = refused_first && sc_task_make_ready(&offer, SC_WAKE_READ);
     SYS_ARCH_UNPROTECT(level);
@@ -249,4 +255,14 @@ bool sc_next_message(int id, struct sc_message *m)
     if (is_first)
         sc_port_wake();
     return m->id != 0;
+}
+
+bool sc_next_message(int id, struct sc_message *m)
+{
+    return take_next(id, false, NULL, m);
+}
+
+bool sc_take_message(int id, const char *reason, struct sc_message *m)
+{
+    return take_next(id, true, reason, m);
 }

@@ -2,6 +2,11 @@
  * The Lua binding: check, call, push. The only file of the core that knows lua.h; what a call does
  * stands in socketcore.h, what scripts may rely on in the README.
  *
+ * Each Lua function that allocates may fail, and may run finalizers, which may call any function
+ * here: read, close and destroy the same socket, take its messages. So all that Lua allocates for
+ * a call is allocated before the call changes anything, and no pointer of the core is held over
+ * such a function.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "socketcore.h"
@@ -16,9 +21,15 @@
 /* The state that has the core; its address is also the registry's key for the module table. */
 static lua_State *owner;
 
+/* Counts the calls that took data or a message, or that closed or destroyed a socket: tells whether
+ * a finalizer has made one. */
+static unsigned changes;
+
 #define ALPN_MAX 8
-/* Received data in several pieces up to this is joined without memory from Lua. */
-#define JOINED_ON_STACK 2048
+/* Received data up to this is copied to the C stack first, more of it to memory from Lua. */
+#ifndef SC_RECV_ON_STACK
+#define SC_RECV_ON_STACK 2048
+#endif
 
 /* ---- arguments ---- */
 
@@ -347,8 +358,8 @@ static int sock_send(lua_State *L)
     return 2;
 }
 
-/* Copies `length` bytes of received data, which do not lie in one piece. Returns how many. */
-static size_t join_pieces(int id, char *out, size_t length)
+/* Copies up to `length` bytes of received data. Returns how many. */
+static size_t copy_received(int id, char *out, size_t length)
 {
     size_t offset = 0;
 
@@ -365,45 +376,50 @@ static size_t join_pieces(int id, char *out, size_t length)
     return offset;
 }
 
-static void push_joined(lua_State *L, int id, size_t length)
-{
-    char small[JOINED_ON_STACK];
-    char *joined = length <= sizeof(small) ? small : lua_newuserdata(L, length);
-
-    lua_pushlstring(L, joined, join_pieces(id, joined, length));
-}
-
+/* lua_pushlstring may run finalizers before it copies: it gets a copy, and the data is taken only
+ * if it is still there afterwards. */
 static int sock_recv(lua_State *L)
 {
+    char small[SC_RECV_ON_STACK];
     int id = check_id(L, 1);
     lua_Number wanted = luaL_checknumber(L, 2);
-    size_t length = sc_available(id);
-    const void *data = "";
+    unsigned before;
+    size_t length;
 
     if (!(wanted >= 0))
         wanted = 0;
-    if (wanted < (lua_Number)length)
-        length = (size_t)wanted;
-    /* Pushed before it is taken: when memory is out nothing is lost. */
-    if (!length)
-        lua_pushlstring(L, "", 0);
-    else if (sc_peek(id, 0, &data) >= length)
-        lua_pushlstring(L, data, length);
-    else
-        push_joined(L, id, length);
+    do {
+        lua_settop(L, 2);
+        before = changes;
+        length = sc_available(id);
+        if (wanted < (lua_Number)length)
+            length = (size_t)wanted;
+        char *copy = small;
+        if (length > sizeof(small))
+            copy = lua_newuserdata(L, length);
+        length = copy_received(id, copy, length);
+        lua_pushlstring(L, copy, length);
+    } while (before != changes);
+    changes++;
     sc_consume(id, length);
     return 1;
 }
 
 static int sock_close(lua_State *L)
 {
-    lua_pushinteger(L, sc_close(check_id(L, 1)));
+    int id = check_id(L, 1);
+
+    changes++;
+    lua_pushinteger(L, sc_close(id));
     return 1;
 }
 
 static int sock_destroy(lua_State *L)
 {
-    lua_pushinteger(L, sc_destroy(check_id(L, 1)));
+    int id = check_id(L, 1);
+
+    changes++;
+    lua_pushinteger(L, sc_destroy(id));
     return 1;
 }
 
@@ -518,12 +534,16 @@ static int sock_info(lua_State *L)
 {
     struct sc_info info;
     struct sc_tls_info tls;
+    char reason[SC_REASON_MAX];
     int id = check_id(L, 1);
 
     if (!sc_get_info(id, &info)) {
         lua_pushnil(L);
         return 1;
     }
+    bool has_tls = sc_get_tls_info(id, &tls);
+    if (info.error != SC_OK)
+        copy_text(reason, info.reason);
     lua_createtable(L, 0, 12);
     set_integer(L, "type", info.type);
     set_string(L, "state", name_of(info.state));
@@ -534,9 +554,9 @@ static int sock_info(lua_State *L)
     set_count(L, "age_ms", info.age_ms);
     if (info.error != SC_OK) {
         set_integer(L, "error", info.error);
-        set_string(L, "reason", info.reason);
+        set_string(L, "reason", reason);
     }
-    if (sc_get_tls_info(id, &tls))
+    if (has_tls)
         set_tls(L, &tls);
     return 1;
 }
@@ -544,25 +564,39 @@ static int sock_info(lua_State *L)
 /* The sessions as a string; with one, adds those in it. */
 static int tls_sessions(lua_State *L)
 {
-    size_t length;
+    bool is_load = !lua_isnoneornil(L, 1);
+    size_t length = 0;
+    size_t size;
+    void *buffer;
 
-    if (!lua_isnoneornil(L, 1)) {
-        const char *saved = luaL_checklstring(L, 1, &length);
+    const char *saved = is_load ? luaL_checklstring(L, 1, &length) : NULL;
+    if (is_load) {
         if (!sc_tls_load_sessions(saved, length))
             luaL_argerror(L, 1, "not a string that tls_sessions returned");
         return 0;
     }
+    /* While Lua finds memory for them there may be more of them. */
     length = sc_tls_save_sessions(NULL, 0);
-    void *buffer = lua_newuserdata(L, length);
-    lua_pushlstring(L, buffer, sc_tls_save_sessions(buffer, length));
+    do {
+        lua_settop(L, 1);
+        size = length;
+        buffer = lua_newuserdata(L, size);
+        length = sc_tls_save_sessions(buffer, size);
+    } while (length > size);
+    if (!length)
+        return push_failure(L, SC_ERR_NOMEM, "out of memory");
+    lua_pushlstring(L, buffer, length);
     return 1;
 }
 
 /* ---- options ---- */
 
-static void push_config(lua_State *L, const struct sc_config *c)
+/* Of the table at the top. */
+static void set_options(lua_State *L)
 {
-    lua_createtable(L, 0, 8);
+    struct sc_config now = *sc_get_config();
+    const struct sc_config *c = &now;
+
     set_count(L, "max_sockets", c->max_sockets);
     set_count(L, "recv_ind_max", c->recv_ind_max);
     set_count(L, "close_grace_ms", c->close_grace_ms);
@@ -607,20 +641,25 @@ static void take_option(lua_State *L, struct sc_config *c)
     }
 }
 
+/* The table that is returned is complete before an option is set: then only its values change. */
 static int config(lua_State *L)
 {
-    struct sc_config wanted = *sc_get_config();
-    const char *problem;
+    bool is_set = !lua_isnoneornil(L, 1);
 
-    if (!lua_isnoneornil(L, 1)) {
+    if (is_set)
         luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_createtable(L, 0, 8);
+    set_options(L);
+    if (is_set) {
+        struct sc_config wanted = *sc_get_config();
         for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
             take_option(L, &wanted);
-        problem = sc_set_config(&wanted);
+        const char *problem = sc_set_config(&wanted);
         if (problem)
             luaL_argerror(L, 1, problem);
+        set_options(L);
     }
-    push_config(L, sc_get_config());
     return 1;
 }
 
@@ -637,19 +676,19 @@ static int totals(lua_State *L)
 
 /* ---- messages ---- */
 
-/* The names of a message's fields, as strings that Lua has already: references into the registry.
- */
+/* The names of a message's fields. A table in the registry, whose key is the address of this one,
+ * has them as strings that Lua has made already. */
 enum key {
-    KEY_ID,
+    KEY_ID = 1,
     KEY_SOCKET,
     KEY_RESULT,
     KEY_SEND_LEN,
     KEY_RECV_LEN,
     KEY_ERROR,
     KEY_REASON,
-    KEYS
+    KEYS_END
 };
-static const char *const key_names[KEYS] = {
+static const char *const key_names[KEYS_END] = {
     [KEY_ID] = "id",
     [KEY_SOCKET] = "socket_index",
     [KEY_RESULT] = "result",
@@ -658,55 +697,84 @@ static const char *const key_names[KEYS] = {
     [KEY_ERROR] = "error",
     [KEY_REASON] = "reason",
 };
-static int key_references[KEYS]; /* the owner's */
 
 static void make_keys(lua_State *L)
 {
-    for (int key = 0; key < KEYS; key++) {
+    lua_pushlightuserdata(L, (void *)key_names);
+    lua_createtable(L, KEYS_END - 1, 0);
+    for (int key = KEY_ID; key < KEYS_END; key++) {
         lua_pushstring(L, key_names[key]);
-        key_references[key] = luaL_ref(L, LUA_REGISTRYINDEX);
+        lua_rawseti(L, -2, key);
     }
+    lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-static void push_key(lua_State *L, enum key key)
+/* Pushes the table of keys. */
+static void push_keys(lua_State *L)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, key_references[key]);
+    lua_pushlightuserdata(L, (void *)key_names);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (!lua_istable(L, -1))
+        luaL_error(L, "rtos.receive: this Lua state has not required socketcore");
 }
 
-static void set_key(lua_State *L, enum key key, lua_Integer value)
+/* Sets a field of the message at `table`; the keys are above it. */
+static void set_field(lua_State *L, int table, enum key key, size_t value)
 {
-    push_key(L, key);
-    lua_pushinteger(L, value);
-    lua_rawset(L, -3);
-}
-
-static void set_length_key(lua_State *L, enum key key, size_t value)
-{
-    push_key(L, key);
+    lua_rawgeti(L, table + 1, key);
     push_count(L, value);
-    lua_rawset(L, -3);
+    lua_rawset(L, table);
+}
+
+static void set_error(lua_State *L, int table, enum sc_error error)
+{
+    lua_rawgeti(L, table + 1, KEY_ERROR);
+    lua_pushinteger(L, error);
+    lua_rawset(L, table);
+    lua_rawgeti(L, table + 1, KEY_REASON);
+    lua_pushvalue(L, table + 2);
+    lua_rawset(L, table);
+}
+
+/* Pushes all that Lua has to find memory for: the table, with room for each field, and above it the
+ * keys and the reason's text. Returns `reason`, or NULL when it may be gone. */
+static const char *prepare_message(lua_State *L, const char *reason)
+{
+    char text[SC_REASON_MAX];
+    unsigned before = changes;
+
+    if (reason)
+        copy_text(text, reason);
+    lua_createtable(L, 0, reason ? 6 : 4);
+    push_keys(L);
+    if (reason)
+        lua_pushstring(L, text);
+    return before == changes ? reason : NULL;
 }
 
 int sc_push_message(lua_State *L, int socket)
 {
+    int table = lua_gettop(L) + 1;
     struct sc_message m;
+    const char *reason = prepare_message(L, NULL);
 
-    if (!sc_next_message(socket, &m))
-        return 0;
-    lua_createtable(L, 0, m.reason ? 6 : 4);
-    set_key(L, KEY_ID, m.id);
-    set_key(L, KEY_SOCKET, m.socket);
-    set_key(L, KEY_RESULT, m.result);
-    if (m.id == SC_MSG_SEND_CNF)
-        set_length_key(L, KEY_SEND_LEN, m.length);
-    if (m.id == SC_MSG_RECV_IND)
-        set_length_key(L, KEY_RECV_LEN, m.length);
-    if (m.reason) {
-        set_key(L, KEY_ERROR, m.error);
-        push_key(L, KEY_REASON);
-        lua_pushstring(L, m.reason);
-        lua_rawset(L, -3);
+    while (!sc_take_message(socket, reason, &m)) {
+        lua_settop(L, table - 1);
+        if (!m.id)
+            return 0;
+        reason = prepare_message(L, m.reason);
     }
+    changes++;
+    set_field(L, table, KEY_ID, m.id);
+    set_field(L, table, KEY_SOCKET, (size_t)m.socket);
+    set_field(L, table, KEY_RESULT, (size_t)m.result);
+    if (m.id == SC_MSG_SEND_CNF)
+        set_field(L, table, KEY_SEND_LEN, m.length);
+    if (m.id == SC_MSG_RECV_IND)
+        set_field(L, table, KEY_RECV_LEN, m.length);
+    if (m.reason)
+        set_error(L, table, m.error);
+    lua_settop(L, table);
     return 1;
 }
 

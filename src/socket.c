@@ -47,8 +47,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REASON_MAX 256
-
 /* Small pieces that arrive while the script is behind are gathered, so that a peer that sends
  * bytes one by one cannot make the inbox cost many times what it holds. */
 #define GATHER_PIECE_MAX 256
@@ -147,7 +145,7 @@ static char *copy_text(const char *text)
 void sc_socket_fail(struct sc_socket *s, enum sc_error error, const char *format, ...)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    char text[REASON_MAX];
+    char text[SC_REASON_MAX];
     va_list args;
 
     if (s->error != SC_OK)

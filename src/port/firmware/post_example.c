@@ -28,6 +28,11 @@ int example_rtos_receive(lua_State *L);
 
 static sys_mbox_t queue;
 
+/* What was taken out of the queue and not pushed yet. It stays when Lua has no memory for the
+ * message, and is next then; also for a finalizer that calls rtos.receive while the message is
+ * made. NULL when there is nothing. Forget it when the queue is emptied for a new script. */
+static void *unpushed;
+
 /* An entry is one word: what it is in the low bits, its number above. NULL is not an entry. */
 enum kind { KIND_SOCKET = 1, KIND_TIMER = 2 };
 
@@ -65,6 +70,36 @@ static int push_entry(lua_State *L, void *entry)
     return 0;
 }
 
+static int push_message(lua_State *L, void *entry)
+{
+    int pushed;
+
+    unpushed = entry;
+    pushed = push_entry(L, entry);
+    if (unpushed == entry)
+        unpushed = NULL;
+    return pushed;
+}
+
+/* Takes the next entry. False: none came within `timeout` ms since `start`. */
+static bool take_entry(bool is_endless, uint32_t start, uint32_t timeout, void **entry)
+{
+    uint32_t passed;
+
+    *entry = unpushed;
+    while (!*entry) {
+        passed = sys_now() - start;
+        /* sys_arch_mbox_fetch takes 0 for ever. */
+        if (is_endless)
+            sys_arch_mbox_fetch(&queue, entry, 0);
+        else if (passed < timeout)
+            sys_arch_mbox_fetch(&queue, entry, timeout - passed);
+        else
+            return sys_arch_mbox_tryfetch(&queue, entry) != SYS_MBOX_EMPTY;
+    }
+    return true;
+}
+
 /* rtos.receive(timeout_ms). A message of a socket that was closed or destroyed meanwhile has gone:
  * then the wait goes on with the time that is left. */
 int example_rtos_receive(lua_State *L)
@@ -75,20 +110,13 @@ int example_rtos_receive(lua_State *L)
     uint32_t start = sys_now();
 
     for (;;) {
-        void *entry = NULL;
-        uint32_t passed = sys_now() - start;
-        /* sys_arch_mbox_fetch takes 0 for ever. */
-        if (is_endless)
-            sys_arch_mbox_fetch(&queue, &entry, 0);
-        else if (passed >= timeout
-                     ? sys_arch_mbox_tryfetch(&queue, &entry) == SYS_MBOX_EMPTY
-                     : sys_arch_mbox_fetch(&queue, &entry, timeout - passed) == SYS_ARCH_TIMEOUT) {
-            if (sys_now() - start < timeout)
-                continue;
+        void *entry;
+        int pushed;
+        if (!take_entry(is_endless, start, timeout, &entry)) {
             lua_pushinteger(L, WAIT_MSG_TIMEOUT);
             return 1;
         }
-        int pushed = push_entry(L, entry);
+        pushed = push_message(L, entry);
         if (pushed)
             return pushed;
     }

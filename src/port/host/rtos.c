@@ -30,6 +30,11 @@ static const char claim_key = 'c';
 static const char hook_chunk_key = 'h';
 static const char module_key = 'r';
 
+/* A socket whose number was taken out of the queue and whose message was not pushed yet, or -1. It
+ * stays when Lua has no memory for the message, and is next then; also for a finalizer that calls
+ * rtos.receive while the message is made. */
+static int unpushed = -1;
+
 /* ---- Ctrl-C. The interpreter's signal handler only sets a debug hook, which runs, and raises, at
  * the next Lua instruction: so a Lua function has to be called. ---- */
 
@@ -89,6 +94,16 @@ static uint64_t whole_ms(lua_State *L, int argument, lua_Number value, lua_Numbe
 
 /* ---- messages ---- */
 
+/* Pushes the message of `socket`. Returns how many values: 0 when it was destroyed meanwhile. */
+static int push_message(lua_State *L, int socket)
+{
+    unpushed = socket;
+    int pushed = sc_push_message(L, socket);
+    if (unpushed == socket)
+        unpushed = -1;
+    return pushed;
+}
+
 /* rtos.receive(timeout_ms) */
 static int receive(lua_State *L)
 {
@@ -101,11 +116,10 @@ static int receive(lua_State *L)
     if (timeout_ms != INF_TIMEOUT)
         wait.timeout_us = whole_ms(L, 1, timeout_ms, -1) * 1000;
     for (;;) {
-        int id;
-        switch (sc_host_wait(&wait, &id)) {
+        int id = unpushed;
+        switch (id < 0 ? sc_host_wait(&wait, &id) : SC_HOST_SOCKET) {
         case SC_HOST_SOCKET:
-            /* Nothing is left of it when the socket was destroyed meanwhile. */
-            if (sc_push_message(L, id))
+            if (push_message(L, id))
                 return 1;
             break;
         case SC_HOST_TIMER:
@@ -158,7 +172,7 @@ static int timer_stop(lua_State *L)
 /* rtos.idle() -> true when no wait can ever end any more. Beyond the firmware. */
 static int idle(lua_State *L)
 {
-    lua_pushboolean(L, sc_host_is_idle());
+    lua_pushboolean(L, unpushed < 0 && sc_host_is_idle());
     return 1;
 }
 
@@ -394,6 +408,7 @@ static int release(lua_State *L)
     sc_host_release();
     sc_end_interrupts();
     main_thread = NULL;
+    unpushed = -1;
     return 0;
 }
 

@@ -73,3 +73,21 @@ target_link_libraries(sc_firmware_example PRIVATE lwip_firmware_pools)
 add_own_warnings(sc_firmware_example)
 target_compile_definitions(sc_firmware_example PRIVATE LWIP_NOASSERT)
 add_test(NAME firmware_example COMMAND sh -c "nm '$<TARGET_OBJECTS:sc_firmware_example>' | grep -q sys_mbox_new")
+
+# With the binding in a Lua state.
+find_library(LUA_LIBRARY NAMES lua${SOCKETCORE_LUA} lua-${SOCKETCORE_LUA} NO_CACHE)
+if(LUA_LIBRARY)
+    add_executable(test_firmware_example "${firmware_test}/test_example.c"
+        "${firmware_test}/sys_arch.c" ${binding_sources} $<TARGET_OBJECTS:sc_firmware_example>)
+    target_compile_definitions(test_firmware_example PRIVATE _GNU_SOURCE)
+    target_include_directories(test_firmware_example SYSTEM PRIVATE
+        "${CMOCKA_INCLUDE_DIR}" "${LUA_INCLUDE_DIR}")
+    target_link_libraries(test_firmware_example PRIVATE
+        "$<LINK_GROUP:RESCAN,sc_firmware_pools,lwip_firmware_pools,mbedtls_firmware>"
+        "${LUA_LIBRARY}" "${CMOCKA_LIBRARY}")
+    set_target_properties(test_firmware_example PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/test")
+    add_own_warnings(test_firmware_example)
+    add_test(NAME test_firmware_example COMMAND test_firmware_example)
+    set_tests_properties(test_firmware_example PROPERTIES TIMEOUT 120)
+endif()
