@@ -243,13 +243,18 @@ SC_API bool sc_take_message(int socket, const char *reason, struct sc_message *m
 
 /* Starts the core afresh and ends it. sc_stop aborts every connection, whatever its state, and
  * returns all memory. Both are called by luaopen_socketcore and by lua_close. When sc_start fails
- * nothing has been started, and *reason (unless `reason` is NULL) is one line that says why. */
+ * nothing has been started, and *reason (unless `reason` is NULL) is one line that says why. While
+ * the core is stopped no other function changes anything; sc_open and sc_set_config say so. */
 SC_API enum sc_error sc_start(const char **reason);
 SC_API void sc_stop(void);
 
+/* True between the two. */
+SC_API bool sc_is_running(void);
+
 struct lua_State;
 
-/* require "socketcore": pushes the module table and sets the global. */
+/* require "socketcore": pushes the module table and sets the global. When it fails, with a Lua
+ * error, nothing has changed and it can be called again. */
 SC_API int luaopen_socketcore(struct lua_State *L);
 
 /* For the platform's rtos.receive: takes the next message of `socket` and pushes it as the table

@@ -81,6 +81,13 @@ static size_t lowest_free; /* no id below it is free */
 static size_t used_count;
 static uint16_t last_generation; /* goes on after a stop: lookups outlive it */
 
+static const char closed_text[] = "socketcore is closed";
+
+bool sc_is_running(void)
+{
+    return table != NULL;
+}
+
 /* ---- slots ---- */
 
 struct sc_socket *sc_socket_find(int id)
@@ -255,6 +262,8 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
     struct sc_socket *s = take_free();
     bool is_first;
 
+    if (!sc_is_running())
+        return refuse(reason, SC_ERR_CLSD, closed_text);
     if (!s)
         return refuse(reason, SC_ERR_NOMEM, "no free socket");
     if (args->type == SC_SSL) {
@@ -638,7 +647,7 @@ static const char *find_bad_value(const struct sc_config *c)
 const char *sc_set_config(const struct sc_config *wanted)
 {
     SYS_ARCH_DECL_PROTECT(level);
-    const char *problem = find_bad_value(wanted);
+    const char *problem = sc_is_running() ? find_bad_value(wanted) : closed_text;
 
     if (problem)
         return problem;

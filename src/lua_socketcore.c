@@ -20,6 +20,8 @@
 
 /* The state that has the core; its address is also the registry's key for the module table. */
 static lua_State *owner;
+/* Its address is the registry's key for what calls sc_stop. */
+static const char stop_key = 's';
 
 /* Counts the calls that took data or a message, or that closed or destroyed a socket: tells whether
  * a finalizer has made one. */
@@ -570,6 +572,8 @@ static int tls_sessions(lua_State *L)
     void *buffer;
 
     const char *saved = is_load ? luaL_checklstring(L, 1, &length) : NULL;
+    if (!sc_is_running())
+        return push_failure(L, SC_ERR_CLSD, "socketcore is closed");
     if (is_load) {
         if (!sc_tls_load_sessions(saved, length))
             luaL_argerror(L, 1, "not a string that tls_sessions returned");
@@ -780,14 +784,6 @@ int sc_push_message(lua_State *L, int socket)
 
 /* ---- the module ---- */
 
-static int stop(lua_State *L)
-{
-    (void)L;
-    sc_stop();
-    owner = NULL;
-    return 0;
-}
-
 static const luaL_Reg functions[] = {
     { "sock_conn", sock_conn },
     { "sock_conn_ext", sock_conn },
@@ -852,14 +848,29 @@ static void push_module(lua_State *L)
     set_string(L, "_VERSION", "socketcore " SC_VERSION);
 }
 
-/* Has sc_stop called by lua_close: a userdata in the registry whose finalizer does it. */
-static void push_stopper(lua_State *L)
+/* Has sc_stop called by lua_close, once it is in the registry and its value is true. */
+static int stop(lua_State *L)
 {
-    lua_newuserdata(L, 1);
+    bool *is_running = lua_touserdata(L, 1);
+
+    if (*is_running) {
+        *is_running = false;
+        owner = NULL;
+        sc_stop();
+    }
+    return 0;
+}
+
+static bool *push_stopper(lua_State *L)
+{
+    bool *is_running = lua_newuserdata(L, sizeof(*is_running));
+
+    *is_running = false;
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, stop);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
+    return is_running;
 }
 
 static bool push_known_module(lua_State *L)
@@ -872,7 +883,7 @@ static bool push_known_module(lua_State *L)
     return false;
 }
 
-/* Lua 5.1 would answer every later require with "loop or previous error". */
+/* Lets a failed require be tried again: Lua 5.1 would answer it with "loop or previous error". */
 static void allow_require(lua_State *L)
 {
     lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
@@ -883,34 +894,68 @@ static void allow_require(lua_State *L)
     lua_pop(L, 1);
 }
 
-static void start(lua_State *L)
+static void check_owner(lua_State *L)
 {
     if (owner)
         luaL_error(L, "socketcore: another Lua state of this process has it, close that one first");
-    lua_pushlightuserdata(L, (char *)&owner + 1);
-    push_stopper(L);
+}
+
+/* Makes a place in the registry, so that store_reserved takes no memory. */
+static void reserve(lua_State *L, const void *key)
+{
+    lua_pushlightuserdata(L, (void *)key);
+    lua_pushboolean(L, false);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void store_reserved(lua_State *L, const void *key, int value)
+{
+    lua_pushlightuserdata(L, (void *)key);
+    lua_pushvalue(L, value);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void set_global(lua_State *L)
+{
+    lua_pushvalue(L, -1);
+    lua_setglobal(L, "socketcore");
+}
+
+/* Nothing here can fail once the core is started. */
+static void start(lua_State *L, int stopper, int module, bool *is_running)
+{
     const char *reason;
+
+    check_owner(L);
     if (sc_start(&reason) != SC_OK) {
         lua_pushnil(L);
-        lua_setmetatable(L, -2);
-        allow_require(L);
+        lua_setglobal(L, "socketcore");
         luaL_error(L, "socketcore does not start: %s", reason);
     }
     owner = L;
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    *is_running = true;
+    store_reserved(L, &stop_key, stopper);
+    store_reserved(L, &owner, module);
 }
 
 int luaopen_socketcore(lua_State *L)
 {
     if (!push_known_module(L)) {
+        allow_require(L);
+        check_owner(L);
+        reserve(L, &owner);
+        reserve(L, &stop_key);
         make_keys(L);
-        start(L);
+        bool *is_running = push_stopper(L);
+        int stopper = lua_gettop(L);
         push_module(L);
-        lua_pushlightuserdata(L, &owner);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, LUA_REGISTRYINDEX);
+        set_global(L);
+        /* A finalizer, or the globals' metatable, may have opened the module meanwhile. */
+        if (!push_known_module(L)) {
+            start(L, stopper, stopper + 1, is_running);
+            return 1;
+        }
     }
-    lua_pushvalue(L, -1);
-    lua_setglobal(L, "socketcore");
+    set_global(L);
     return 1;
 }

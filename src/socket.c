@@ -74,7 +74,7 @@ static const char *format_address(const struct sc_endpoint *endpoint, char *out,
 __attribute__((format(printf, 2, 3))) static void log_step(const struct sc_socket *s,
                                                            const char *format, ...)
 {
-    char text[REASON_MAX];
+    char text[SC_REASON_MAX];
     va_list args;
     int used = snprintf(text, sizeof(text), "socket %d, %lu ms: ", s->id,
                         (unsigned long)(sc_engine_now() - s->opened_at));

@@ -159,7 +159,7 @@ size_t sc_tls_save_sessions(void *out, size_t size)
     unsigned char *at = out;
     size_t needed = MAGIC_SIZE;
 
-    if (!sc_tls_lock(&lock))
+    if (!sc_is_running() || !sc_tls_lock(&lock))
         return 0;
     for (struct session *s = sessions; s; s = s->next)
         needed += ENTRY_HEADER + s->length;
@@ -208,7 +208,7 @@ bool sc_tls_load_sessions(const void *data, size_t length)
     const unsigned char *bytes = data;
     struct session *loaded = NULL;
 
-    if (!is_well_formed(bytes, length))
+    if (!sc_is_running() || !is_well_formed(bytes, length))
         return false;
     for (size_t at = MAGIC_SIZE; at < length;) {
         size_t size =

@@ -300,4 +300,39 @@ describe("Lua memory that runs out", function()
             assert(rtos.memory() == before)
         ]])
     end)
+
+    -- Lua 5.1's require remembers that a module has failed, so the functions behind it are called.
+    for _, sticky in ipairs { "false", "true" } do
+        it("in require changes nothing, sticky " .. sticky, function()
+            run(([[
+                local sticky = %s
+                local build = os.getenv "SC_BUILD"
+                local function registry_size()
+                    local size = 0
+                    for _ in pairs(debug.getregistry()) do
+                        size = size + 1
+                    end
+                    return size
+                end
+                for _, name in ipairs { "socketcore", "rtos" } do
+                    local open = assert(package.loadlib(build .. "/" .. name .. ".so",
+                        "luaopen_" .. name))
+                    local size
+                    local module = try_each(sticky, open, function(ok)
+                        if not ok then
+                            assert(rawget(_G, name) == nil, "the global is set")
+                            assert(memory.run_in_new_state("require '" .. name .. "'"))
+                            size = size or registry_size() + 4
+                            assert(registry_size() <= size, "the registry grows")
+                        end
+                    end)
+                    assert(module == rawget(_G, name))
+                    assert(module == open())
+                    assert(not memory.run_in_new_state("require '" .. name .. "'"))
+                end
+                assert(socketcore.sock_close(3) == 1)
+                assert(rtos.receive(1000).socket_index == 3)
+            ]]):format(sticky))
+        end)
+    end
 end)

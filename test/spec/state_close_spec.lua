@@ -105,6 +105,93 @@ describe("lua_close", function()
         assert.equal("fresh\nfresh\nstatus 0\n", printed)
     end)
 
+    -- Runs the scripts, each in a state of its own of one process. Returns what they printed.
+    local function run_states(...)
+        local library = rawget(_G, "jit") and "libluajit-5.1.so.2" or LIBRARIES[_VERSION]
+        local command = { "timeout 30", h.program "states", library }
+        for _, script in ipairs { ... } do
+            command[#command + 1] = h.file(script)
+        end
+        local out = assert(io.popen(table.concat(command, " ") .. " 2>&1; echo status $?"))
+        local printed = out:read "*a"
+        out:close()
+        return printed
+    end
+
+    -- The finalizer of what was made before the modules were loaded runs after they have ended.
+    local LATE = [[
+        local function late()
+            local socketcore, rtos = socketcore, rtos
+            assert(select(2, socketcore.sock_conn(0, "127.0.0.1", 9)) == socketcore.ERR_ECLSD)
+            assert(select(3, socketcore.sock_conn(2, "127.0.0.1", 9)):find "closed")
+            local ok, reason = pcall(socketcore.config, { max_sockets = 5000 })
+            assert(not ok and reason:find "socketcore is closed", reason)
+            assert(type(socketcore.config()) == "table")
+            assert(select(2, socketcore.tls_sessions()) == socketcore.ERR_ECLSD)
+            assert(select(2, socketcore.tls_sessions "SCT1") == socketcore.ERR_ECLSD)
+            assert(socketcore.sock_close(0) == 0 and socketcore.sock_destroy(0) == 0)
+            assert(socketcore.sock_send(0, "x") == 0 and socketcore.sock_recv(0, 1) == "")
+            assert(socketcore.sock_setopt(0, 6, 3, 1) == -1)
+            assert(socketcore.sock_getremainbuf(0) == 0 and socketcore.sock_info(0) == nil)
+            assert(socketcore.totals().sockets == 0)
+            assert(rtos.timer_start(1, 1) == 0 and rtos.timer_stop(1) == 1)
+            assert(rtos.receive(rtos.INF_TIMEOUT) == rtos.WAIT_MSG_TIMEOUT)
+            rtos.sleep(1)
+            package.loaded.socketcore, package.loaded.rtos = nil, nil
+            assert(require "socketcore" == socketcore and require "rtos" == rtos)
+            assert(socketcore.sock_conn(0, "127.0.0.1", 9) == nil)
+            print "late"
+        end
+        local object
+        if newproxy then
+            object = newproxy(true)
+            getmetatable(object).__gc = late
+        else
+            object = setmetatable({}, { __gc = late })
+        end
+    ]]
+
+    it("leaves nothing that a finalizer can bring back", function()
+        local script = LATE .. ([[
+            require "socketcore" require "rtos"
+            -- What a first connection leaves, in this process.
+            local id = assert(socketcore.sock_conn(0, "127.0.0.1", %d))
+            assert(rtos.receive(5000).result == 0)
+            socketcore.tls_sessions()
+            rtos.timer_start(5, 1e6)
+            anchor = object
+        ]]):format(h.port.echo)
+        local measure = [[
+            require "socketcore" require "rtos"
+            assert(rtos.receive(20) == rtos.WAIT_MSG_TIMEOUT)
+            assert(socketcore.sock_info(0) == nil and rtos.idle())
+            assert(socketcore.config().max_sockets == 1000)
+            io.write(rtos.memory(), "\n")
+        ]]
+        local printed = run_states(script, measure, script, measure)
+        if printed:find "status 77" then
+            return pending "this Lua's library is not installed"
+        end
+        local first, second = printed:match "^late\n(%d+)\nlate\n(%d+)\nstatus 0\n$"
+        assert(first, printed)
+        assert.equal(first, second)
+    end)
+
+    it("leaves the modules to a state that is opened afterwards, also by a failed one", function()
+        local printed = run_states([[
+            require "socketcore" require "rtos"
+            error "on purpose"
+        ]], [[
+            require "rtos" require "socketcore"
+            assert(socketcore.sock_close(1) == 1 and rtos.receive(1000).socket_index == 1)
+            print "good"
+        ]])
+        if printed:find "status 77" then
+            return pending "this Lua's library is not installed"
+        end
+        assert.matches("good\nstatus 1\n$", printed)
+    end)
+
     it("ends a process whose script fails with sockets open", function()
         local printed, status = h.run_lua(([[
             require "socketcore" require "rtos"

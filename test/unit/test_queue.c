@@ -69,11 +69,17 @@ static void assert_nothing(uint64_t now)
     assert_int_equal(sc_queue_take(now, &id), SC_ITEM_NONE);
 }
 
+static int claim_the_queue(void **unused)
+{
+    (void)unused;
+    return sc_host_claim() ? -1 : 0;
+}
+
 static int empty_the_queue(void **unused)
 {
     (void)unused;
     sc_queue_drop_sockets();
-    sc_queue_drop_timers();
+    sc_host_release();
     return 0;
 }
 
@@ -156,16 +162,36 @@ static void test_a_timer_that_was_stopped_never_comes(void **unused)
     assert_nothing(clock_us);
 }
 
+static void test_a_queue_that_was_given_back_takes_no_timer(void **unused)
+{
+    (void)unused;
+    assert_true(sc_host_timer_start(1, 10));
+    sc_host_release();
+    assert_false(sc_host_timer_start(2, 10));
+    pass_ms(20);
+    assert_nothing(clock_us);
+    assert_null(sc_host_claim());
+    assert_non_null(sc_host_claim());
+    assert_nothing(clock_us);
+    assert_true(sc_queue_is_empty());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_sockets_come_in_the_order_of_their_posts, empty_the_queue),
-        cmocka_unit_test_teardown(test_a_timer_comes_when_its_time_has_come, empty_the_queue),
-        cmocka_unit_test_teardown(test_sockets_and_timers_come_in_the_order_of_their_times,
-                                  empty_the_queue),
-        cmocka_unit_test_teardown(test_the_order_is_the_same_for_one_who_knows_an_old_time_only,
-                                  empty_the_queue),
-        cmocka_unit_test_teardown(test_a_timer_that_was_stopped_never_comes, empty_the_queue),
+        cmocka_unit_test_setup_teardown(test_sockets_come_in_the_order_of_their_posts,
+                                        claim_the_queue, empty_the_queue),
+        cmocka_unit_test_setup_teardown(test_a_timer_comes_when_its_time_has_come, claim_the_queue,
+                                        empty_the_queue),
+        cmocka_unit_test_setup_teardown(test_sockets_and_timers_come_in_the_order_of_their_times,
+                                        claim_the_queue, empty_the_queue),
+        cmocka_unit_test_setup_teardown(
+            test_the_order_is_the_same_for_one_who_knows_an_old_time_only, claim_the_queue,
+            empty_the_queue),
+        cmocka_unit_test_setup_teardown(test_a_timer_that_was_stopped_never_comes, claim_the_queue,
+                                        empty_the_queue),
+        cmocka_unit_test_setup_teardown(test_a_queue_that_was_given_back_takes_no_timer,
+                                        claim_the_queue, empty_the_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,9 +45,8 @@ uint64_t sc_queue_due(void);
 
 bool sc_queue_is_empty(void);
 
-/* Forgets the sockets that were posted, or all timers. Script thread, with the engine halted. */
+/* Forgets the sockets that were posted. Script thread, with the engine halted. */
 void sc_queue_drop_sockets(void);
-void sc_queue_drop_timers(void);
 
 /* ---- pump.c: who runs the engine, lwIP's timers and the link ---- */
 

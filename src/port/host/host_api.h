@@ -13,7 +13,8 @@
 #define SC_TIMER_MS_MAX 126322567u
 
 /* Takes the queue for one Lua state. NULL, or one line that says why it cannot be had.
- * sc_host_release gives it back and forgets all timers. */
+ * sc_host_release gives it back and forgets all timers. While nobody has it no timer can be
+ * started. */
 SC_API const char *sc_host_claim(void);
 SC_API void sc_host_release(void);
 

@@ -216,21 +216,3 @@ uint64_t sc_host_clock(void)
 {
     return sc_host_now();
 }
-
-static bool is_claimed;
-
-const char *sc_host_claim(void)
-{
-    if (is_claimed)
-        return "it is in use by another Lua state of this process";
-    if (!sc_pump_open())
-        return "out of memory, or too many open files (see ulimit -n)";
-    is_claimed = true;
-    return NULL;
-}
-
-void sc_host_release(void)
-{
-    sc_queue_drop_timers();
-    is_claimed = false;
-}

@@ -88,6 +88,8 @@ void sc_queue_drop_sockets(void)
 
 /* ---- timers ---- */
 
+static bool is_claimed; /* by a Lua state */
+
 struct script_timer {
     struct sc_timer timer; /* first: a struct sc_timer is one of these */
     struct script_timer *next;
@@ -139,7 +141,7 @@ static struct script_timer **find_timer(uint32_t id)
 
 bool sc_host_timer_start(uint32_t id, uint32_t ms)
 {
-    if (timer_count >= chain_count && !grow_chains() && !chain_count)
+    if (!is_claimed || (timer_count >= chain_count && !grow_chains() && !chain_count))
         return false;
     struct script_timer **link = find_timer(id);
     if (!*link) {
@@ -168,13 +170,24 @@ void sc_host_timer_stop(uint32_t id)
     timer_count--;
 }
 
-void sc_queue_drop_timers(void)
+const char *sc_host_claim(void)
+{
+    if (is_claimed)
+        return "it is in use by another Lua state of this process";
+    if (!sc_pump_open())
+        return "out of memory, or too many open files (see ulimit -n)";
+    is_claimed = true;
+    return NULL;
+}
+
+void sc_host_release(void)
 {
     while (timers.first)
         sc_host_timer_stop(((struct script_timer *)(void *)timers.first)->id);
     free(chains);
     chains = NULL;
     chain_count = 0;
+    is_claimed = false;
 }
 
 /* ---- both ---- */

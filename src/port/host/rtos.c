@@ -30,6 +30,9 @@ static const char claim_key = 'c';
 static const char hook_chunk_key = 'h';
 static const char module_key = 'r';
 
+/* A Lua state has the module; its queue is claimed. */
+static bool is_open;
+
 /* A socket whose number was taken out of the queue and whose message was not pushed yet, or -1. It
  * stays when Lua has no memory for the message, and is next then; also for a finalizer that calls
  * rtos.receive while the message is made. */
@@ -115,6 +118,8 @@ static int receive(lua_State *L)
     lua_Number timeout_ms = luaL_checknumber(L, 1);
     if (timeout_ms != INF_TIMEOUT)
         wait.timeout_us = whole_ms(L, 1, timeout_ms, -1) * 1000;
+    if (!is_open)
+        wait.timeout_us = 0; /* lua_close is under way: nothing ends a wait any more */
     for (;;) {
         int id = unpushed;
         switch (id < 0 ? sc_host_wait(&wait, &id) : SC_HOST_SOCKET) {
@@ -402,44 +407,33 @@ static const luaL_Reg functions[] = {
     { "remove_dir", remove_dir },
 };
 
+/* Gives the queue back when lua_close calls it, once it is in the registry and its value is true.
+ */
 static int release(lua_State *L)
 {
-    (void)L;
-    sc_host_release();
-    sc_end_interrupts();
-    main_thread = NULL;
-    unpushed = -1;
+    bool *is_claimed = lua_touserdata(L, 1);
+
+    if (*is_claimed) {
+        *is_claimed = false;
+        is_open = false;
+        unpushed = -1;
+        main_thread = NULL;
+        sc_end_interrupts();
+        sc_host_release();
+    }
     return 0;
 }
 
-/* Lua 5.1 would answer every later require with "loop or previous error". */
-static void allow_require(lua_State *L)
+static bool *push_claim(lua_State *L)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
-    if (lua_istable(L, -1)) {
-        lua_pushnil(L);
-        lua_setfield(L, -2, "rtos");
-    }
-    lua_pop(L, 1);
-}
+    bool *is_claimed = lua_newuserdata(L, sizeof(*is_claimed));
 
-/* Claims the queue until the Lua state is closed. The userdatum that gives it back is made first:
- * nothing can fail any more once the queue is claimed. */
-static void claim_queue(lua_State *L)
-{
-    lua_pushlightuserdata(L, (void *)&claim_key);
-    lua_newuserdata(L, 1);
+    *is_claimed = false;
     lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "__gc");
     lua_pushcfunction(L, release);
-    const char *problem = sc_host_claim();
-    if (problem) {
-        allow_require(L);
-        luaL_error(L, "rtos does not start: %s", problem);
-    }
-    lua_rawset(L, -3);
+    lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
+    return is_claimed;
 }
 
 /* Where the interpreter's own state is: signals set their hook there. */
@@ -489,23 +483,88 @@ static void push_module(lua_State *L)
     lua_setmetatable(L, -2);
 }
 
-SC_API int luaopen_rtos(lua_State *L);
+/* Lets a failed require be tried again: Lua 5.1 would answer it with "loop or previous error". */
+static void allow_require(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+    if (lua_istable(L, -1)) {
+        lua_pushnil(L);
+        lua_setfield(L, -2, "rtos");
+    }
+    lua_pop(L, 1);
+}
 
-/* The same table again for a state that forgot it (package.loaded.rtos = nil). */
-int luaopen_rtos(lua_State *L)
+static bool push_known_module(lua_State *L)
 {
     lua_pushlightuserdata(L, (void *)&module_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
-    if (lua_isnil(L, -1)) {
-        make_hook_chunk(L);
-        push_module(L);
-        claim_queue(L);
-        note_main_thread(L);
-        lua_pushlightuserdata(L, (void *)&module_key);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, LUA_REGISTRYINDEX);
-    }
+    if (lua_istable(L, -1))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+/* Makes a place in the registry, so that store_reserved takes no memory. */
+static void reserve(lua_State *L, const void *key)
+{
+    lua_pushlightuserdata(L, (void *)key);
+    lua_pushboolean(L, false);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void store_reserved(lua_State *L, const void *key, int value)
+{
+    lua_pushlightuserdata(L, (void *)key);
+    lua_pushvalue(L, value);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void set_global(lua_State *L)
+{
     lua_pushvalue(L, -1);
     lua_setglobal(L, "rtos");
+}
+
+/* Claims the queue until the Lua state is closed. Nothing here can fail once it is claimed. */
+static void claim_queue(lua_State *L, int claim, int module, bool *is_claimed)
+{
+    const char *problem = sc_host_claim();
+
+    if (problem) {
+        lua_pushnil(L);
+        lua_setglobal(L, "rtos");
+        luaL_error(L, "rtos does not start: %s", problem);
+    }
+    is_open = true;
+    *is_claimed = true;
+    note_main_thread(L);
+    store_reserved(L, &claim_key, claim);
+    store_reserved(L, &module_key, module);
+}
+
+SC_API int luaopen_rtos(lua_State *L);
+
+/* The same table again for a state that forgot it (package.loaded.rtos = nil). When it fails,
+ * nothing has changed. */
+int luaopen_rtos(lua_State *L)
+{
+    if (!push_known_module(L)) {
+        allow_require(L);
+        if (is_open)
+            luaL_error(L, "rtos is in use by another Lua state of this process");
+        reserve(L, &module_key);
+        reserve(L, &claim_key);
+        make_hook_chunk(L);
+        bool *is_claimed = push_claim(L);
+        int claim = lua_gettop(L);
+        push_module(L);
+        set_global(L);
+        /* A finalizer, or the globals' metatable, may have opened the module meanwhile. */
+        if (!push_known_module(L)) {
+            claim_queue(L, claim, claim + 1, is_claimed);
+            return 1;
+        }
+    }
+    set_global(L);
     return 1;
 }
