@@ -218,9 +218,9 @@ SC_API bool sc_get_tls_info(int id, struct sc_tls_info *info);
  * holds keys: keep it as secret as those. */
 SC_API size_t sc_tls_save_sessions(void *out, size_t size);
 
-/* Adds sessions that were saved. False when the bytes are not what sc_tls_save_sessions wrote:
- * nothing changes then. */
-SC_API bool sc_tls_load_sessions(const void *data, size_t length);
+/* Adds sessions that were saved. SC_ERR_INVAL when the bytes are not what sc_tls_save_sessions
+ * wrote, SC_ERR_NOMEM without memory: nothing changes then. */
+SC_API enum sc_error sc_tls_load_sessions(const void *data, size_t length);
 
 SC_API void sc_get_totals(struct sc_totals *totals);
 

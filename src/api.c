@@ -277,6 +277,9 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
         return refuse(reason, SC_ERR_NOMEM, "out of memory");
     }
     memcpy(host, args->host, host_size);
+    /* The dot of the root: there are no search domains that it could keep off. */
+    if (host_size > 2 && host[host_size - 2] == '.')
+        host[host_size - 2] = '\0';
     used_count++;
     s->host = host;
     s->type = args->type;

@@ -575,7 +575,10 @@ static int tls_sessions(lua_State *L)
     if (!sc_is_running())
         return push_failure(L, SC_ERR_CLSD, "socketcore is closed");
     if (is_load) {
-        if (!sc_tls_load_sessions(saved, length))
+        enum sc_error error = sc_tls_load_sessions(saved, length);
+        if (error == SC_ERR_NOMEM)
+            luaL_error(L, "tls_sessions: out of memory");
+        if (error != SC_OK)
             luaL_argerror(L, 1, "not a string that tls_sessions returned");
         return 0;
     }
@@ -590,6 +593,7 @@ static int tls_sessions(lua_State *L)
     if (!length)
         return push_failure(L, SC_ERR_NOMEM, "out of memory");
     lua_pushlstring(L, buffer, length);
+    memset(buffer, 0, size); /* there are keys in it */
     return 1;
 }
 

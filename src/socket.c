@@ -122,6 +122,8 @@ static void log_connected(const struct sc_socket *s)
              s->tls && s->tls->is_resumed ? ", session resumed" : "",
              s->tls && !s->tls->is_verified ? ", server not verified" : "");
 }
+/* About what lwIP needs for a segment. */
+#define PROBE_SIZE 2048
 
 /* ---- failures ---- */
 
@@ -224,6 +226,15 @@ static void fail_connect(struct sc_socket *s)
     enter_closed(s, SC_PENDING_CONN_CNF);
 }
 
+/* Then lwIP had none either for what it should have sent. */
+static bool is_memory_out(void)
+{
+    void *probe = mem_calloc(1, PROBE_SIZE);
+
+    sc_free(probe);
+    return !probe;
+}
+
 static void fail_connect_in_time(struct sc_socket *s)
 {
     uint32_t limit = (uint32_t)(s->deadline - s->opened_at);
@@ -231,7 +242,9 @@ static void fail_connect_in_time(struct sc_socket *s)
     const char *wait =
         s->channel && s->transport->waiting_for ? s->transport->waiting_for(s->channel) : NULL;
 
-    if (s->state == SC_STATE_RESOLVING)
+    if (is_memory_out())
+        sc_socket_fail(s, SC_ERR_NOMEM, "connect: out of memory");
+    else if (s->state == SC_STATE_RESOLVING)
         sc_socket_fail(s, SC_ERR_TIMEOUT, "dns: no answer for %.100s within %lu ms", s->host,
                        (unsigned long)limit);
     else if (wait)
@@ -267,9 +280,7 @@ static struct sc_tls_info *describe_tls(struct sc_socket *s)
     if (!info)
         return NULL;
     s->transport->describe(s->channel, info);
-    if (!info->is_verified)
-        sc_port_log(SC_LOG_INFO, "tls: the server was not verified: no caCert was given");
-    else if (info->has_no_clock)
+    if (info->is_verified && info->has_no_clock)
         sc_port_log(SC_LOG_INFO, "tls: validity times were not checked: the clock is not set");
     return info;
 }

@@ -11,12 +11,14 @@
 #include "tls_credentials.h"
 #include "tls_reason.h"
 #include "tls_records.h"
+#include "tls_room.h"
 #include "tls_sessions.h"
 #include "transport.h"
 
 #include "lwip/mem.h"
 #include "lwip/pbuf.h"
 
+#include <mbedtls/platform_util.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/ssl.h>
 #include <stdio.h>
@@ -29,6 +31,9 @@
 /* A client's last records of a handshake fit, with any key and hash but the largest. */
 #define FLIGHT_MAX 160
 
+/* Hosts that are remembered as warned of. */
+#define WARNED_MAX 64
+
 struct sc_tls_channel {
     struct sc_channel channel; /* first */
     struct sc_channel *tcp;
@@ -39,6 +44,8 @@ struct sc_tls_channel {
     u16_t input_offset;
     unsigned char flight[FLIGHT_MAX]; /* records of the handshake, to go out together */
     size_t flight_length;
+    size_t room;          /* of `ssl` for input, as it was set up */
+    size_t failed_before; /* sc_port_failed_allocations before the step that is under way */
     size_t owed;    /* bytes in the record that mbedTLS is sending, see write_some */
     bool is_set_up; /* `ssl` holds memory */
     bool is_open;   /* the handshake is done */
@@ -51,6 +58,7 @@ struct sc_tls_channel {
     bool has_fin;      /* TCP has nothing more to read */
     bool is_blocked;   /* a BIO function had to say so: TCP wakes the owner */
     enum sc_error error;
+    struct sc_tls_validity validity; /* of the server's chain; of a session that is resumed */
     struct sc_tls_verdict verdict;
     char reason[SC_TLS_REASON_MAX];
 };
@@ -144,10 +152,25 @@ static int bio_recv(void *context, unsigned char *data, size_t length)
     return got;
 }
 
+/* Before a call of mbedTLS whose error is told by `explain`. */
+static void begin_step(struct sc_tls_channel *t)
+{
+    t->failed_before = sc_port_failed_allocations();
+}
+
+static bool has_lacked_memory(const struct sc_tls_channel *t)
+{
+    return sc_port_failed_allocations() != t->failed_before;
+}
+
 /* mbedTLS's error in words, or TCP's when that is what failed. */
 static enum sc_error explain(struct sc_tls_channel *t, int ret)
 {
     char text[SC_TLS_REASON_MAX];
+
+    /* mbedTLS hides it: a signature that it had no memory to check is a bad one. */
+    if (ret != TCP_FAILED && has_lacked_memory(t))
+        ret = MBEDTLS_ERR_SSL_ALLOC_FAILED;
 
     if (ret == TCP_FAILED) {
         enum sc_error error = t->tcp->ops->check(t->tcp);
@@ -166,7 +189,6 @@ static enum sc_error explain(struct sc_tls_channel *t, int ret)
 
 /* ---- setting up ---- */
 
-#if !defined(MBEDTLS_HAVE_TIME_DATE)
 /* Seconds since 1970 of a date in the Gregorian calendar. */
 static int64_t seconds_of(const mbedtls_x509_time *time)
 {
@@ -179,6 +201,7 @@ static int64_t seconds_of(const mbedtls_x509_time *time)
     return ((days * 24 + time->hour) * 60 + time->min) * 60 + time->sec;
 }
 
+#if !defined(MBEDTLS_HAVE_TIME_DATE)
 /* mbedTLS looks at the dates only where the C library has a clock. */
 static uint32_t check_dates(const mbedtls_x509_crt *crt, int64_t now)
 {
@@ -194,6 +217,12 @@ static uint32_t check_dates(const mbedtls_x509_crt *crt, int64_t now)
     return 0;
 }
 #endif
+
+static void note_validity(struct sc_tls_validity *validity, const mbedtls_x509_crt *crt)
+{
+    validity->from = LWIP_MAX(validity->from, seconds_of(&crt->valid_from));
+    validity->until = LWIP_MIN(validity->until, seconds_of(&crt->valid_to));
+}
 
 /* mbedTLS also finds an IP address in a DNS name or the common name, and a host's name in a URI. */
 static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_credentials *c)
@@ -223,6 +252,7 @@ static int on_certificate(void *context, mbedtls_x509_crt *crt, int depth, uint3
         *flags |= MBEDTLS_X509_BADCERT_CN_MISMATCH;
     if (sc_tls_has_name_constraints(crt))
         *flags |= MBEDTLS_X509_BADCERT_OTHER;
+    note_validity(&t->validity, crt);
     int64_t now = sc_port_time();
     if (now) {
         *flags |= check_dates(crt, now);
@@ -272,13 +302,19 @@ static void on_keys(void *context, mbedtls_ssl_key_export_type type, const unsig
     strcat(line, " ");
     put_hex(line + strlen(line), secret, secret_length);
     sc_port_key_log(line);
+    mbedtls_platform_zeroize(line, sizeof(line));
 }
+
+/* What was not verified does not expire. */
+static const struct sc_tls_validity always_valid = { INT64_MIN, INT64_MAX };
 
 static enum sc_error set_up(struct sc_tls_channel *t)
 {
     const struct sc_tls_credentials *c = t->credentials;
 
+    begin_step(t);
     t->is_set_up = true;
+    t->validity = always_valid;
     mbedtls_ssl_init(&t->ssl);
     int ret = mbedtls_ssl_setup(&t->ssl, &c->config);
     /* When it fails for memory it forgets the configuration, which mbedtls_ssl_handshake_free
@@ -290,13 +326,14 @@ static enum sc_error set_up(struct sc_tls_channel *t)
         ret = mbedtls_ssl_set_hostname(&t->ssl, c->is_literal ? NULL : c->name);
     if (ret != 0)
         return explain(t, ret);
+    t->room = sc_tls_room(&t->ssl);
     t->is_name_due = c->is_literal && c->name_check == SC_NAME_CHECKED;
     mbedtls_ssl_set_bio(&t->ssl, t, bio_send, bio_recv, NULL);
     mbedtls_ssl_set_verify(&t->ssl, on_certificate, t);
     if (sc_port_key_log(NULL))
         mbedtls_ssl_set_export_keys_cb(&t->ssl, on_keys, NULL);
     if (c->may_resume)
-        t->was_offered = sc_tls_offer_session(c->fingerprint, &t->ssl);
+        t->was_offered = sc_tls_offer_session(c->fingerprint, &t->ssl, &t->validity);
     return SC_OK;
 }
 
@@ -334,7 +371,7 @@ static void keep_session(struct sc_tls_channel *t)
         return;
     mbedtls_ssl_session_init(&session);
     if (mbedtls_ssl_get_session(&t->ssl, &session) == 0)
-        sc_tls_keep_session(t->credentials->fingerprint, &session);
+        sc_tls_keep_session(t->credentials->fingerprint, &t->validity, &session);
     mbedtls_ssl_session_free(&session);
 }
 
@@ -351,6 +388,42 @@ static enum sc_error check_pin(struct sc_tls_channel *t)
     return fail(t, SC_ERR_SSL_INVALID, "tls: the server's public key is not the one of cert.pin");
 }
 
+/* Has the server proved who it is, one way or another? */
+static bool is_authenticated(const struct sc_tls_channel *t)
+{
+    const struct sc_tls_credentials *c = t->credentials;
+
+    /* A server that was offered a pre-shared key may have sent a certificate instead. */
+    return c->has_ca || c->has_pin || (c->has_psk && !mbedtls_ssl_get_peer_cert(&t->ssl));
+}
+
+/* FNV-1a; a name's case does not matter. */
+static uint32_t hash_name(const char *name)
+{
+    uint32_t hash = 2166136261;
+
+    for (; *name; name++)
+        hash = (hash ^ (uint32_t)lwip_tolower(*name)) * 16777619;
+    return hash;
+}
+
+/* Once for each host, as long as no more than WARNED_MAX others were warned of since. */
+static void warn_not_verified(const char *name)
+{
+    static uint32_t warned[WARNED_MAX]; /* hashes of names */
+    static size_t count;
+    uint32_t hash = hash_name(name);
+    char text[128 + 256];
+
+    for (size_t i = 0; i < LWIP_MIN(count, WARNED_MAX); i++)
+        if (warned[i] == hash)
+            return;
+    warned[count++ % WARNED_MAX] = hash;
+    snprintf(text, sizeof(text),
+             "tls: connected, server not verified: %s (set cert.caCert, or \"system\" there)", name);
+    sc_port_log(SC_LOG_WARN, text);
+}
+
 static enum sc_error finish_handshake(struct sc_tls_channel *t)
 {
     enum sc_error error = check_pin(t);
@@ -363,6 +436,9 @@ static enum sc_error finish_handshake(struct sc_tls_channel *t)
     if (ret < 0)
         return explain(t, ret);
     t->is_open = true;
+    sc_tls_give_back_room(&t->ssl, t->room);
+    if (!is_authenticated(t))
+        warn_not_verified(t->credentials->name);
     /* A session of TLS 1.3 can be resumed only with a ticket, which comes later. */
     if (mbedtls_ssl_get_version_number(&t->ssl) == MBEDTLS_SSL_VERSION_TLS1_2)
         keep_session(t);
@@ -376,15 +452,19 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
     if (mbedtls_ssl_is_handshake_over(&t->ssl))
         return finish_handshake(t);
     if (state == MBEDTLS_SSL_SERVER_CERTIFICATE) {
+        if (!t->had_certificate)
+            t->validity = always_valid;
         t->had_certificate = true;
         if (t->is_name_due && mbedtls_ssl_set_hostname(&t->ssl, t->credentials->name) != 0)
             return fail(t, SC_ERR_NOMEM, "tls: out of memory");
         t->is_name_due = false;
     }
     t->is_blocked = false;
+    begin_step(t);
     int ret = mbedtls_ssl_handshake_step(&t->ssl);
     if (ret == 0 && state == MBEDTLS_SSL_SERVER_HELLO)
         ret = sc_tls_settle_records(&t->ssl, &t->own_config);
+    ret = sc_tls_make_room(&t->ssl, ret);
     if (ret == MBEDTLS_ERR_SSL_WANT_READ || ret == MBEDTLS_ERR_SSL_WANT_WRITE) {
         if (t->is_blocked)
             return SC_ERR_WOULDBLOCK;
@@ -394,6 +474,9 @@ static enum sc_error step_handshake(struct sc_tls_channel *t)
         keep_session(t);
         ret = 0;
     }
+    /* mbedTLS may go on without what it had no memory for, with a signature that is wrong. */
+    if (ret == 0 && !mbedtls_ssl_is_handshake_over(&t->ssl) && has_lacked_memory(t))
+        ret = MBEDTLS_ERR_SSL_ALLOC_FAILED;
     if (ret != 0) {
         flush_flight(t); /* an alert */
         enum sc_error error = explain(t, ret);
@@ -453,6 +536,7 @@ static enum sc_error write_some(struct sc_channel *channel, const void *data, si
 
     if (t->error != SC_OK)
         return fail(t, t->error, t->reason);
+    begin_step(t);
     while (length) {
         bool has_output = t->ssl.MBEDTLS_PRIVATE(out_left) != 0;
         if (t->owed && !has_output)
@@ -509,7 +593,7 @@ static enum sc_error fetch_record(struct sc_tls_channel *t)
 
     for (;;) {
         t->is_blocked = false;
-        int ret = mbedtls_ssl_read(&t->ssl, &none, 0);
+        int ret = sc_tls_make_room(&t->ssl, mbedtls_ssl_read(&t->ssl, &none, 0));
         if (mbedtls_ssl_get_bytes_avail(&t->ssl))
             return SC_OK;
         switch (ret) {
@@ -521,6 +605,7 @@ static enum sc_error fetch_record(struct sc_tls_channel *t)
             continue;
         case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
             keep_session(t);
+            sc_tls_give_back_room(&t->ssl, t->room);
             continue;
         case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
             return end_input(t, "closed by the peer");
@@ -543,6 +628,7 @@ static enum sc_error read_piece(struct sc_channel *channel, struct pbuf **out)
         return SC_ERR_CLSD;
     if (t->error != SC_OK)
         return fail(t, t->error, t->reason);
+    begin_step(t);
     enum sc_error error = mbedtls_ssl_get_bytes_avail(&t->ssl) ? SC_OK : fetch_record(t);
     if (error != SC_OK)
         return error;

@@ -8,6 +8,7 @@
 
 #include "socketcore_port.h"
 #include "tls_lock.h"
+#include "tls_reason.h"
 #include "tls_sessions.h"
 
 #include "lwip/ip_addr.h"
@@ -16,6 +17,7 @@
 
 #include <mbedtls/error.h>
 #include <mbedtls/pem.h>
+#include <mbedtls/platform_util.h>
 #include <mbedtls/sha256.h>
 #include <psa/crypto.h>
 #include <stdio.h>
@@ -132,12 +134,12 @@ static void push(struct sc_tls_credentials *c)
 }
 
 /* One more user of what was read from the same, or NULL. */
-static struct sc_tls_credentials *share(const unsigned char *key)
+static struct sc_tls_credentials *share(const unsigned char *fingerprint)
 {
     if (!sc_tls_lock(&lock))
         return NULL;
     struct sc_tls_credentials *found = known;
-    while (found && memcmp(found->key, key, SC_FINGERPRINT_SIZE) != 0)
+    while (found && memcmp(found->fingerprint, fingerprint, SC_FINGERPRINT_SIZE) != 0)
         found = found->next;
     if (found) {
         found->users++;
@@ -157,7 +159,7 @@ static enum sc_error refuse(const char **reason, enum sc_error error, const char
 
 static enum sc_error refuse_part(const char **reason, const char *part, int ret)
 {
-    if (ret == MBEDTLS_ERR_X509_ALLOC_FAILED || ret == MBEDTLS_ERR_PK_ALLOC_FAILED)
+    if (sc_tls_is_out_of_memory(ret))
         return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     if (ret > 0)
         snprintf(reason_text, sizeof(reason_text),
@@ -190,6 +192,13 @@ static unsigned char *copy_with_nul(const struct sc_bytes *bytes, size_t *length
     return copy;
 }
 
+/* PEM text may have a key beside the certificates. */
+static void free_copy(unsigned char *copy, size_t length)
+{
+    mbedtls_platform_zeroize(copy, length);
+    mem_free(copy);
+}
+
 static enum sc_error read_certs(mbedtls_x509_crt *certs, const struct sc_bytes *bytes,
                                 const char *part, const char **reason)
 {
@@ -199,7 +208,7 @@ static enum sc_error read_certs(mbedtls_x509_crt *certs, const struct sc_bytes *
     if (!copy)
         return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     int ret = mbedtls_x509_crt_parse(certs, copy, length);
-    mem_free(copy);
+    free_copy(copy, bytes->length);
     return ret == 0 ? SC_OK : refuse_part(reason, part, ret);
 }
 
@@ -213,8 +222,7 @@ static enum sc_error read_key(struct sc_tls_credentials *c, const struct sc_cert
         return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
     int ret = mbedtls_pk_parse_key(&c->client_key, copy, length, cert->client_password.data,
                                    cert->client_password.length, sc_tls_random, NULL);
-    memset(copy, 0, length);
-    mem_free(copy);
+    free_copy(copy, cert->client_key.length);
     if (ret != 0)
         return refuse_part(reason, "clientKey", ret);
     if (mbedtls_pk_check_pair(&c->client_cert.pk, &c->client_key, sc_tls_random, NULL) != 0)
@@ -257,10 +265,24 @@ static bool is_ip_literal(const char *name)
     return is_literal;
 }
 
+/* Bytes of a host's name without the dot of the root ("example.com."): neither SNI (RFC 6066, 3) nor
+ * a certificate has it. */
+static size_t name_length(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length && name[length - 1] == '.' ? length - 1 : length;
+}
+
+static bool has_empty_label(const char *name)
+{
+    return name[0] == '.' || strstr(name, "..") != NULL;
+}
+
 /* The server's name without the brackets of an IPv6 literal. */
 static enum sc_error read_name(struct sc_tls_credentials *c, const char *name, const char **reason)
 {
-    size_t length = strlen(name);
+    size_t length = name_length(name);
     bool is_bracketed = length > 2 && name[0] == '[' && name[length - 1] == ']';
 
     if (is_bracketed) {
@@ -315,6 +337,7 @@ static enum sc_error read_psk(struct sc_tls_credentials *c, const struct sc_cert
         return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.psk and pskIdentity need each other");
     if (!is_present(&cert->psk))
         return SC_OK;
+    c->has_psk = true;
 #if defined(MBEDTLS_SSL_HANDSHAKE_WITH_PSK_ENABLED)
     if (mbedtls_ssl_conf_psk(&c->config, cert->psk.data, cert->psk.length, cert->psk_identity.data,
                              cert->psk_identity.length) != 0)
@@ -363,14 +386,17 @@ static void hash_bytes(mbedtls_sha256_context *hash, const void *data, size_t le
     mbedtls_sha256_update(hash, data ? data : "", length);
 }
 
-/* All that credentials are read from, and nothing else. */
-static void take_key(const struct sc_open_args *args, const struct sc_cert *cert,
-                     const struct sc_bytes *ca, unsigned char *key)
+/* Of all that credentials are read from, the text of the CAs too where the script names the
+ * system's: so a session is resumed only by a connection that would verify and prove the same. */
+static void take_fingerprint(const struct sc_open_args *args, const struct sc_cert *cert,
+                             const struct sc_bytes *ca, unsigned char *fingerprint)
 {
     size_t record_max = sc_get_config()->tls_record_max;
     unsigned char rest[] = { (unsigned char)args->insist,      (unsigned char)cert->no_resume,
                              (unsigned char)(args->port >> 8), (unsigned char)args->port,
-                             (unsigned char)(record_max >> 8), (unsigned char)record_max };
+                             (unsigned char)(record_max >> 8), (unsigned char)record_max,
+                             cert->host_name != NULL };
+    const char *host_name = cert->host_name ? cert->host_name : "";
     const struct sc_bytes parts[] = {
         cert->ca_cert,         *ca,       cert->client_cert,  cert->client_key,
         cert->client_password, cert->psk, cert->psk_identity, cert->pin,
@@ -379,9 +405,9 @@ static void take_key(const struct sc_open_args *args, const struct sc_cert *cert
 
     mbedtls_sha256_init(&hash);
     mbedtls_sha256_starts(&hash, 0);
-    hash_bytes(&hash, args->host, strlen(args->host));
+    hash_bytes(&hash, args->host, name_length(args->host));
     hash_bytes(&hash, rest, sizeof(rest));
-    hash_bytes(&hash, cert->host_name, cert->host_name ? strlen(cert->host_name) + 1 : 0);
+    hash_bytes(&hash, host_name, name_length(host_name));
     for (size_t i = 0; i < LWIP_ARRAYSIZE(parts); i++) {
         unsigned char has_part = is_present(&parts[i]);
         hash_bytes(&hash, &has_part, 1);
@@ -389,32 +415,7 @@ static void take_key(const struct sc_open_args *args, const struct sc_cert *cert
     }
     for (size_t i = 0; i < cert->alpn_count; i++)
         hash_bytes(&hash, cert->alpn[i], strlen(cert->alpn[i]));
-    mbedtls_sha256_finish(&hash, key);
-    mbedtls_sha256_free(&hash);
-}
-
-/* A session may be resumed only by a connection that would verify and prove the same. */
-static void take_fingerprint(struct sc_tls_credentials *c, const struct sc_open_args *args)
-{
-    static const struct sc_cert none;
-    const struct sc_cert *cert = args->cert ? args->cert : &none;
-    unsigned char rest[] = { (unsigned char)args->insist, (unsigned char)c->has_ca,
-                             (unsigned char)(args->port >> 8), (unsigned char)args->port };
-    mbedtls_sha256_context hash;
-
-    mbedtls_sha256_init(&hash);
-    mbedtls_sha256_starts(&hash, 0);
-    hash_bytes(&hash, args->host, strlen(args->host));
-    hash_bytes(&hash, c->name, strlen(c->name));
-    hash_bytes(&hash, rest, sizeof(rest));
-    hash_bytes(&hash, cert->ca_cert.data, cert->ca_cert.length);
-    hash_bytes(&hash, cert->client_cert.data, cert->client_cert.length);
-    hash_bytes(&hash, cert->psk_identity.data, cert->psk_identity.length);
-    hash_bytes(&hash, cert->psk.data, cert->psk.length);
-    hash_bytes(&hash, c->pin, c->has_pin ? sizeof(c->pin) : 0);
-    for (size_t i = 0; i < cert->alpn_count; i++)
-        hash_bytes(&hash, cert->alpn[i], strlen(cert->alpn[i]));
-    mbedtls_sha256_finish(&hash, c->fingerprint);
+    mbedtls_sha256_finish(&hash, fingerprint);
     mbedtls_sha256_free(&hash);
 }
 
@@ -448,8 +449,15 @@ static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_op
                                 const struct sc_cert *cert, const struct sc_bytes *ca,
                                 const char **reason)
 {
-    enum sc_error error = read_name(c, cert->host_name ? cert->host_name : args->host, reason);
+    enum sc_error error;
 
+    if (cert->host_name && has_empty_label(cert->host_name)) {
+        snprintf(reason_text, sizeof(reason_text),
+                 "tls: cert.hostName \"%.80s\" is not a host name: a part between its dots is empty",
+                 cert->host_name);
+        return refuse(reason, SC_ERR_SSL_INIT, reason_text);
+    }
+    error = read_name(c, cert->host_name ? cert->host_name : args->host, reason);
     c->has_ca = is_present(ca);
     if (error == SC_OK && c->has_ca)
         error = read_certs(&c->ca, ca, "caCert", reason);
@@ -467,7 +475,6 @@ static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_op
      * name, refuses who has none (net.c, psk_server_callback). */
     c->may_resume = !cert->no_resume && !is_present(&cert->psk);
     decide_checks(c, args->insist);
-    take_fingerprint(c, args);
     return SC_OK;
 }
 
@@ -582,25 +589,25 @@ static enum sc_error read_new(const struct sc_open_args *args, const struct sc_c
     return SC_OK;
 }
 
-enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
-                                      struct sc_tls_credentials **out, const char **reason)
+static enum sc_error share_or_read(const struct sc_open_args *args, struct sc_tls_credentials **out,
+                                   const char **reason)
 {
     static const struct sc_cert none;
     const struct sc_cert *cert = args->cert ? args->cert : &none;
-    unsigned char key[SC_FINGERPRINT_SIZE];
+    unsigned char fingerprint[SC_FINGERPRINT_SIZE];
     struct sc_bytes ca;
     enum sc_error error = find_ca(cert, &ca, reason);
 
     if (error != SC_OK)
         return error;
-    take_key(args, cert, &ca, key);
-    *out = share(key);
+    take_fingerprint(args, cert, &ca, fingerprint);
+    *out = share(fingerprint);
     if (*out)
         return SC_OK;
     error = read_new(args, cert, &ca, out, reason);
     if (error != SC_OK)
         return error;
-    memcpy((*out)->key, key, sizeof(key));
+    memcpy((*out)->fingerprint, fingerprint, sizeof(fingerprint));
     (*out)->users = 1;
     if (!sc_tls_lock(&lock)) {
         forget(*out);
@@ -609,6 +616,18 @@ enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
     push(*out);
     sc_tls_unlock(&lock);
     return SC_OK;
+}
+
+enum sc_error sc_tls_read_credentials(const struct sc_open_args *args,
+                                      struct sc_tls_credentials **out, const char **reason)
+{
+    size_t failed_before = sc_port_failed_allocations();
+    enum sc_error error = share_or_read(args, out, reason);
+
+    /* mbedTLS hides it: what it had no memory to read does not parse. */
+    if (error != SC_OK && sc_port_failed_allocations() != failed_before)
+        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
+    return error;
 }
 
 /* One user less. Returns what nobody needs any more, or NULL. */

@@ -23,21 +23,22 @@ enum sc_name_check { SC_NAME_IGNORED, SC_NAME_CHECKED };
 struct sc_tls_credentials {
     struct sc_tls_credentials *next;        /* the list's, as are the next two: under its mutex */
     unsigned users;                         /* sockets; 0 for one that is kept */
-    unsigned char key[SC_FINGERPRINT_SIZE]; /* of all that it was read from */
+    /* Of all that it was read from; also what the session cache goes by. */
+    unsigned char fingerprint[SC_FINGERPRINT_SIZE];
     mbedtls_ssl_config config;
     mbedtls_x509_crt ca;
     mbedtls_x509_crt client_cert;
     mbedtls_pk_context client_key;
-    char *name;      /* the server's: for SNI and for the check */
+    char *name;      /* the server's: for SNI and for the check; without the dot of the root */
     bool is_literal; /* `name` is an IP address: no SNI */
     bool has_ca;     /* the server is verified */
     bool may_resume;
     bool has_pin;
+    bool has_psk;
     enum sc_name_check name_check;
     unsigned char pin[SC_FINGERPRINT_SIZE]; /* SHA-256 of the server's public key */
     const char *alpn[SC_ALPN_MAX + 1];      /* into `alpn_text`, NULL at the end */
     char *alpn_text;
-    unsigned char fingerprint[SC_FINGERPRINT_SIZE]; /* of all the above, for the session cache */
 };
 
 /* Reads args->cert. SC_OK and *out, which the caller frees once; else no credentials, and *reason

@@ -5,10 +5,16 @@
  */
 #include "tls_reason.h"
 
+#include "tls_room.h"
+
 #include "lwip/def.h"
 
+#include <mbedtls/asn1.h>
+#include <mbedtls/dhm.h>
 #include <mbedtls/error.h>
 #include <mbedtls/oid.h>
+#include <mbedtls/pem.h>
+#include <psa/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,13 +84,6 @@ static const struct {
     enum sc_error error;
     const char *words;
 } errors[] = {
-    { MBEDTLS_ERR_SSL_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
-    { MBEDTLS_ERR_X509_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
-    { MBEDTLS_ERR_PK_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
-    { MBEDTLS_ERR_MPI_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
-    { MBEDTLS_ERR_ECP_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
-    { MBEDTLS_ERR_MD_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
-    { MBEDTLS_ERR_CIPHER_ALLOC_FAILED, SC_ERR_NOMEM, "out of memory" },
     { MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION, SC_ERR_SSL_HANDSHAKE,
       "protocol version: the server speaks neither TLS 1.2 nor 1.3" },
     { MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE, SC_ERR_SSL_HANDSHAKE,
@@ -110,6 +109,28 @@ static const struct {
     { MBEDTLS_ERR_SSL_CONN_EOF, SC_ERR_CLSD, "closed by the peer during the handshake" },
     { MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, SC_ERR_CLSD, "closed by the peer during the handshake" },
 };
+
+/* mbedTLS adds an error of a lower layer (7 bits) to its own (the others). */
+#define LOW_ERROR 0x7f
+
+bool sc_tls_is_out_of_memory(int ret)
+{
+    static const int high[] = {
+        MBEDTLS_ERR_SSL_ALLOC_FAILED,    MBEDTLS_ERR_X509_ALLOC_FAILED,
+        MBEDTLS_ERR_PK_ALLOC_FAILED,     MBEDTLS_ERR_PEM_ALLOC_FAILED,
+        MBEDTLS_ERR_ECP_ALLOC_FAILED,    MBEDTLS_ERR_MD_ALLOC_FAILED,
+        MBEDTLS_ERR_CIPHER_ALLOC_FAILED, MBEDTLS_ERR_DHM_ALLOC_FAILED,
+    };
+    int low = -ret & LOW_ERROR;
+
+    if (ret >= 0)
+        return false;
+    for (size_t i = 0; i < LWIP_ARRAYSIZE(high); i++)
+        if (-ret - low == -high[i])
+            return true;
+    return low == -MBEDTLS_ERR_MPI_ALLOC_FAILED || low == -MBEDTLS_ERR_ASN1_ALLOC_FAILED ||
+           ret == PSA_ERROR_INSUFFICIENT_MEMORY;
+}
 
 static const char *alert_name(unsigned char code)
 {
@@ -237,6 +258,13 @@ static void explain_verdict(char *out, size_t size, const struct sc_tls_verdict 
 enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_context *ssl,
                              const struct sc_tls_verdict *verdict, const char *wanted_name)
 {
+    if (sc_tls_is_out_of_memory(ret)) {
+        if (ssl->MBEDTLS_PRIVATE(state) >= MBEDTLS_SSL_HANDSHAKE_OVER)
+            snprintf(out, size, "tls: out of memory");
+        else
+            snprintf(out, size, "tls: out of memory: a handshake takes about %d KB", HANDSHAKE_KB);
+        return SC_ERR_NOMEM;
+    }
     if (ret == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || ret == MBEDTLS_ERR_SSL_BAD_CERTIFICATE) {
         struct sc_tls_verdict all = *verdict;
         /* What the server's own certificate may be used for is checked after the callback. */
@@ -248,6 +276,8 @@ enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_
             return SC_ERR_SSL_INVALID;
         }
     }
+    if (sc_tls_explain_room(out, size, ssl, ret))
+        return SC_ERR_SSL_HANDSHAKE;
     if (ret == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         snprintf(out, size, "tls: the server sent the alert %s",
                  alert_name(ssl->MBEDTLS_PRIVATE(in_msg)[1]));
@@ -256,9 +286,6 @@ enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_
     for (size_t i = 0; i < LWIP_ARRAYSIZE(errors); i++)
         if (errors[i].ret == ret) {
             snprintf(out, size, "tls: %s", errors[i].words);
-            if (errors[i].error == SC_ERR_NOMEM)
-                snprintf(out, size, "tls: out of memory: a handshake takes about %d KB",
-                         HANDSHAKE_KB);
             return errors[i].error;
         }
     char words[100] = "the handshake failed";

@@ -30,6 +30,9 @@ bool sc_tls_has_name_constraints(const mbedtls_x509_crt *crt);
 void sc_tls_note_certificate(struct sc_tls_verdict *verdict, const mbedtls_x509_crt *crt, int depth,
                              uint32_t flags, const mbedtls_x509_crt *trusted);
 
+/* Does an error of mbedTLS's name memory, alone or under another error? */
+bool sc_tls_is_out_of_memory(int ret);
+
 /* Writes one line for the error `ret` of mbedTLS and returns the script's number for it.
  * `wanted_name` is the name that the server's certificate was compared with. */
 enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_context *ssl,

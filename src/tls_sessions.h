@@ -12,12 +12,22 @@
 
 #include <mbedtls/ssl.h>
 
+/* When all certificates are valid that the session's server was verified by, both ends included: in
+ * seconds since 1970 UTC. */
+struct sc_tls_validity {
+    int64_t from;
+    int64_t until;
+};
+
 /* Remembers `session` under the fingerprint of the credentials. What cannot be kept is not; a full
  * handshake is the worst that follows. */
-void sc_tls_keep_session(const unsigned char *fingerprint, const mbedtls_ssl_session *session);
+void sc_tls_keep_session(const unsigned char *fingerprint, const struct sc_tls_validity *validity,
+                         const mbedtls_ssl_session *session);
 
-/* Gives `ssl` the session to resume. False when there is none. */
-bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context *ssl);
+/* Gives `ssl` the session to resume, and *validity what it was kept with. False when there is none
+ * whose certificates are valid now. */
+bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context *ssl,
+                          struct sc_tls_validity *validity);
 
 /* Is there a session to resume? */
 bool sc_tls_has_session(const unsigned char *fingerprint);

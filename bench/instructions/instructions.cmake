@@ -16,7 +16,8 @@ target_include_directories(lwip_instructions PUBLIC "${instructions}")
 target_compile_options(lwip_instructions PRIVATE -w)
 
 add_library(sc_instructions STATIC EXCLUDE_FROM_ALL ${core_sources}
-    "${CMAKE_SOURCE_DIR}/src/port/firmware/service.c")
+    "${CMAKE_SOURCE_DIR}/src/port/firmware/service.c"
+    "${CMAKE_SOURCE_DIR}/src/port/firmware/memory.c")
 target_include_directories(sc_instructions PUBLIC "${CMAKE_SOURCE_DIR}/include"
     "${CMAKE_SOURCE_DIR}/src")
 target_link_libraries(sc_instructions PUBLIC lwip_instructions mbedtls_firmware)

@@ -216,6 +216,127 @@ for _, kind in ipairs(KINDS) do
     end)
 end
 
+-- The entry of a saved string with 32 bytes before two times, of eight bytes each.
+local FROM, UNTIL = 4 + 32, 4 + 32 + 8
+
+local function get_time(saved, at)
+    local time = 0
+    for i = 1, 8 do
+        time = time * 256 + saved:byte(at + i)
+    end
+    return time
+end
+
+local function put_time(saved, at, time)
+    local bytes = {}
+    for i = 8, 1, -1 do
+        bytes[i] = string.char(time % 256)
+        time = math.floor(time / 256)
+    end
+    return saved:sub(1, at) .. table.concat(bytes) .. saved:sub(at + 9)
+end
+
+local function utc(date)
+    local out = io.popen(("date -u -d '%s' +%%s"):format(date))
+    local time = out:read "*n"
+    out:close()
+    return time
+end
+
+for _, kind in ipairs { KINDS[1], KINDS[3] } do
+    describe(kind[1] .. " are kept no longer than their server can be trusted:", function()
+        setup(tls.begin_file)
+        before_each(h.begin)
+        after_each(tls.finish)
+        teardown(finish_file)
+
+        it("until the first certificate of the chain expires, from when the last became valid",
+            function()
+                local upper = pki.issue { issuer = pki.root(), label = "upper", ca = true,
+                    subject = "/CN=Upper", start = "20200101000000Z", finish = "20300203040506Z" }
+                local server = tls.openssl { args = kind[2], cert = pki.issue { issuer = upper,
+                    subject = "/CN=localhost", names = pki.server_names,
+                    start = "20210506070809Z", finish = "20990101000000Z" } }
+                assert.is_false(connect(server))
+                local saved = h.sc.tls_sessions() -- the last one used is the first
+                local root = pki.openssl("x509 -in %s -noout -startdate", pki.root().cert)
+                local last = math.max(utc "2021-05-06 07:08:09", utc(root:match "=(.-)%s*$"))
+                assert.equal(last, get_time(saved, FROM))
+                assert.equal(utc "2030-02-03 04:05:06", get_time(saved, UNTIL))
+                assert.is_true(connect(server))
+                -- A session that was resumed and kept anew has the same times.
+                local again = h.sc.tls_sessions()
+                assert.equal(last, get_time(again, FROM))
+                assert.equal(utc "2030-02-03 04:05:06", get_time(again, UNTIL))
+
+                local now = os.time()
+                for _, times in ipairs { { last, now - 5 }, { now + 3600, now + 7200 } } do
+                    h.sc.tls_sessions(put_time(put_time(saved, FROM, times[1]), UNTIL, times[2]))
+                    assert.is_false(connect(server))
+                    assert.is_true(connect(server))
+                end
+                h.sc.tls_sessions(put_time(put_time(saved, FROM, now - 5), UNTIL, now + 3600))
+                assert.is_true(connect(server))
+            end)
+
+        it("for ever where nothing was verified", function()
+            local old = pki.issue { subject = "/CN=localhost", start = "20100101000000Z",
+                finish = "20110101000000Z" }
+            local server = tls.openssl { cert = old, args = kind[2] }
+            assert.is_false(connect(server, { resume = true }))
+            assert.is_true(connect(server, { resume = true }))
+        end)
+
+        it("while the CAs of the system stay what they were", function()
+            local server = tls.openssl { cert = pki.server(), args = kind[2] }
+            local interpreter, bundle = h.interpreter, pki.path "crt"
+            h.interpreter = ("env SSL_CERT_FILE=%s %s"):format(bundle, interpreter)
+            local printed = h.run_lua(([[
+                local sc, rtos = require "socketcore", require "rtos"
+                local good, other, bundle = %q, %q, %q
+                local function trust(...)
+                    local file = io.open(bundle, "w")
+                    for _, name in ipairs { ... } do
+                        file:write(io.open(name):read "*a")
+                    end
+                    file:close()
+                end
+                local function connect()
+                    local id = sc.sock_conn(2, "127.0.0.1", %d, { caCert = "system",
+                        hostName = "localhost" })
+                    local message = rtos.receive(20000)
+                    local said = message.reason or "resumed " .. tostring(sc.sock_info(id).resumed)
+                    if message.result == 0 then
+                        sc.sock_send(id, "a line\n")
+                        repeat
+                            message = rtos.receive(20000)
+                        until message.id == rtos.MSG_SOCK_RECV_IND
+                        sc.sock_close(id)
+                        repeat
+                            message = rtos.receive(20000)
+                        until message.id == rtos.MSG_SOCK_CLOSE_CNF
+                    end
+                    sc.sock_destroy(id)
+                    print((said:gsub(" %%(.*", "")))
+                end
+                trust(good)
+                connect()
+                connect()
+                trust(other)
+                connect()
+                trust(other, good)
+                connect()
+                trust(good)
+                connect()
+            ]]):format(pki.root().cert, pki.other_root().cert, bundle, server.port))
+            h.interpreter = interpreter
+            assert.equal("resumed false\nresumed true\n"
+                .. "tls: certificate verify failed: not signed by a trusted CA\n"
+                .. "resumed false\nresumed true\n", printed)
+        end)
+    end)
+end
+
 describe("tls_sessions", function()
     setup(tls.begin_file)
     before_each(h.begin)

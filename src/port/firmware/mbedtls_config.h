@@ -11,10 +11,13 @@
 
 /* ---- platform ---- */
 
-/* Memory comes through calloc and free of your C library, or of what you give to
- * mbedtls_platform_set_calloc_free before sc_start. */
+/* memory.c: calloc and free of your C library, and a count of what they could not give. */
+#include <stddef.h>
+void *sc_firmware_calloc(size_t count, size_t size);
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
+#define MBEDTLS_PLATFORM_CALLOC_MACRO sc_firmware_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO free
 /* No MBEDTLS_HAVE_TIME: many targets have no clock until the network has told them the time, and
  * certificates would all fail. The dates of certificates are looked at in the core, by
  * sc_port_time. */

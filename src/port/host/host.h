@@ -32,6 +32,9 @@ bool sc_core_is_mine(void);
  * rtos.memory? Returns what held before. */
 bool sc_host_count_memory(bool counts);
 
+/* One more for sc_port_failed_allocations, of what TLS needs and has not from mbedTLS's calloc. */
+void sc_host_note_failed_allocation(void);
+
 /* ---- queue.c: sockets with messages, and the script's timers ---- */
 
 enum sc_item { SC_ITEM_NONE, SC_ITEM_SOCKET, SC_ITEM_TIMER };

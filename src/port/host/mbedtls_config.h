@@ -16,10 +16,10 @@
 #define MBEDTLS_PLATFORM_C
 /* Counted together with lwIP's, and limited together. */
 #include <stddef.h>
-void *sc_lwip_calloc(size_t count, size_t size);
+void *sc_mbedtls_calloc(size_t count, size_t size);
 void sc_lwip_free(void *memory);
 #define MBEDTLS_PLATFORM_MEMORY
-#define MBEDTLS_PLATFORM_CALLOC_MACRO sc_lwip_calloc
+#define MBEDTLS_PLATFORM_CALLOC_MACRO sc_mbedtls_calloc
 #define MBEDTLS_PLATFORM_FREE_MACRO sc_lwip_free
 /* Random numbers come from the platform (sc_port_entropy), which has its own generator. */
 #define MBEDTLS_PSA_CRYPTO_EXTERNAL_RNG

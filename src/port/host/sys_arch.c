@@ -11,6 +11,7 @@
 #include "lwip/sys.h"
 
 #include <errno.h>
+#include <mbedtls/build_info.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -455,6 +456,32 @@ void sc_lwip_free(void *memory)
     union memory_header *header = (union memory_header *)memory - 1;
     add_memory(-header->size);
     free(header);
+}
+
+/* By thread, as memory_used. */
+static atomic_size_t failed_allocations[2];
+
+void sc_host_note_failed_allocation(void)
+{
+    atomic_size_t *failed = &failed_allocations[sc_is_stand_in];
+
+    atomic_store_explicit(failed, atomic_load_explicit(failed, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+size_t sc_port_failed_allocations(void)
+{
+    return atomic_load_explicit(&failed_allocations[0], memory_order_relaxed) +
+           atomic_load_explicit(&failed_allocations[1], memory_order_relaxed);
+}
+
+void *sc_mbedtls_calloc(size_t count, size_t size)
+{
+    void *memory = sc_lwip_calloc(count, size);
+
+    if (!memory)
+        sc_host_note_failed_allocation();
+    return memory;
 }
 
 void sc_host_limit_memory(size_t limit)

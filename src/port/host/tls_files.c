@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "socketcore_port.h"
+#include "host.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,10 +30,16 @@ static char *read_whole(const char *path, size_t *length)
     struct stat status;
     char *text = NULL;
 
-    if (!file)
+    if (!file) {
+        if (errno == ENOMEM)
+            sc_host_note_failed_allocation();
         return NULL;
-    if (fstat(fileno(file), &status) == 0 && status.st_size > 0)
+    }
+    if (fstat(fileno(file), &status) == 0 && status.st_size > 0) {
         text = malloc((size_t)status.st_size);
+        if (!text)
+            sc_host_note_failed_allocation();
+    }
     if (text)
         *length = fread(text, 1, (size_t)status.st_size, file);
     fclose(file);

@@ -28,7 +28,7 @@
 
 /* What the project's configuration of mbedTLS wants from outside. */
 
-void *sc_lwip_calloc(size_t count, size_t size)
+void *sc_mbedtls_calloc(size_t count, size_t size)
 {
     return calloc(count, size);
 }

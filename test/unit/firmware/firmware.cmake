@@ -35,7 +35,8 @@ foreach(memory pools heap)
         target_compile_definitions(lwip_firmware_${memory} PUBLIC SC_TEST_HEAP)
     endif()
 
-    add_library(sc_firmware_${memory} STATIC ${core_sources} "${firmware_port}/service.c")
+    add_library(sc_firmware_${memory} STATIC ${core_sources} "${firmware_port}/service.c"
+        "${firmware_port}/memory.c")
     target_include_directories(sc_firmware_${memory} PUBLIC "${CMAKE_SOURCE_DIR}/include"
         "${CMAKE_SOURCE_DIR}/src")
     target_link_libraries(sc_firmware_${memory} PUBLIC lwip_firmware_${memory} mbedtls_firmware)
