@@ -1,5 +1,5 @@
--- The variables SOCKETCORE_*: a value that is none is named together with those that are, and the log
--- of each step.
+-- The variables SOCKETCORE_*: a value that is none is named together with those that are, and the
+-- log of each step.
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
 
@@ -24,16 +24,16 @@ describe("the environment", function()
     teardown(h.finish_file)
 
     local refused = {
-        ["SOCKETCORE_LINK=natt"] = "SOCKETCORE_LINK=natt is not a link; it is nat %(the default%), slirp "
-            .. "or tap:NAME",
+        ["SOCKETCORE_LINK=natt"] = "SOCKETCORE_LINK=natt is not a link; it is nat %(the default%), "
+            .. "slirp or tap:NAME",
         ["SOCKETCORE_LINK=NAT"] = "SOCKETCORE_LINK=NAT is not a link",
         ["SOCKETCORE_LINK=nat:tap0"] = "SOCKETCORE_LINK=nat:tap0 is not a link",
         ["SOCKETCORE_LINK=tap:tap0"] = "the TAP link needs SOCKETCORE_TAP_ADDR=a.b.c.d/len",
     }
     local tap = {
-        ["SOCKETCORE_TAP_ADDR=192.168.7.2"] = "SOCKETCORE_TAP_ADDR=192.168.7.2 is not an IPv4 address",
-        ["SOCKETCORE_TAP_ADDR=192.168.7.2/33"] = "SOCKETCORE_TAP_ADDR=192.168.7.2/33 is not an IPv4",
-        ["SOCKETCORE_TAP_ADDR=192.168.7.2/24x"] = "SOCKETCORE_TAP_ADDR=192.168.7.2/24x is not an IPv4",
+        ["SOCKETCORE_TAP_ADDR=10.0.0.2"] = "SOCKETCORE_TAP_ADDR=10.0.0.2 is not an IPv4 address",
+        ["SOCKETCORE_TAP_ADDR=10.0.0.2/33"] = "SOCKETCORE_TAP_ADDR=10.0.0.2/33 is not an IPv4",
+        ["SOCKETCORE_TAP_ADDR=10.0.0.2/24x"] = "SOCKETCORE_TAP_ADDR=10.0.0.2/24x is not an IPv4",
         ["SOCKETCORE_TAP_ADDR=300.1.1.1/24"] = "SOCKETCORE_TAP_ADDR=300.1.1.1/24 is not an IPv4",
         ["SOCKETCORE_TAP_ADDR=10.0.0.2/8 SOCKETCORE_TAP_GATEWAY=gateway"] =
             "SOCKETCORE_TAP_GATEWAY=gateway is not an IPv4 address",
@@ -66,8 +66,8 @@ describe("the environment", function()
             print(rtos.receive(5000).reason)
         ]])
         assert.equal(0, status)
-        assert.matches("^socketcore: warn: SOCKETCORE_LOG=verbose is not a level; it is debug, info, "
-            .. "warn %(used now%) or error\nconnect: refused %(127.0.0.1 port 1%)\n$", text)
+        assert.matches("^socketcore: warn: SOCKETCORE_LOG=verbose is not a level; it is debug, "
+            .. "info, warn %(used now%) or error\nconnect: refused %(127.0.0.1 port 1%)\n$", text)
     end)
 
     for _, variables in ipairs { "SOCKETCORE_LOG= SOCKETCORE_LINK=", "SOCKETCORE_LOG=error",

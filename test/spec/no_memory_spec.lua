@@ -1,6 +1,6 @@
--- Memory or descriptors that run out, at whatever allocation and step: each outcome is a result or a
--- Lua error, the process stays alive, and everything works again when they are back. Each attempt is
--- a process of its own, because what is made once is made at the first use.
+-- Memory or descriptors that run out, at whatever allocation and step: each outcome is a result or
+-- a Lua error, the process stays alive, and everything works again when they are back. Each attempt
+-- is a process of its own, because what is made once is made at the first use.
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
 local pki = require "test.support.pki"
@@ -17,12 +17,13 @@ local build = os.getenv "SC_BUILD"
 -- CONN_CNF and returns them as text; "ok" for a connection.
 local PRELUDE = ([[
     package.cpath = %q .. "/test/?.so;" .. package.cpath
-    local PORT, UDP_PORT, TLS_PORT = %%d, %%d, %%d
+    local PORT, UDP_PORT, TLS_PORT, HOST = %%d, %%d, %%d, %%q
     local faults = require "faults"
     local kinds = {
         tcp = { 0, "127.0.0.1", PORT },
         udp = { 1, "127.0.0.1", UDP_PORT },
         name = { 0, "localhost", PORT },
+        host = { 0, HOST, PORT },
         tls = { 2, "127.0.0.1", TLS_PORT, {} },
     }
     local function load()
@@ -65,7 +66,8 @@ describe("without memory or descriptors", function()
     setup(function()
         tls.begin_file()
         server = tls.peer { cert = pki.server(), keep = true }
-        prelude = PRELUDE:format(h.port.echo, h.port.udp_echo, server.port)
+        prelude = PRELUDE:format(h.port.echo, h.port.udp_echo, server.port,
+            h.netns and "one.test" or "localhost")
     end)
     before_each(h.begin)
     after_each(h.finish)
@@ -73,8 +75,8 @@ describe("without memory or descriptors", function()
 
     local function run(script, number, limits)
         local file = h.file(prelude .. script)
-        local command = ("%s LD_PRELOAD=%s timeout -k 1 60 %s %s %d 2>&1; echo \" exit $?\""):format(
-            limits or "", h.quote(build .. "/test/faults.so"), h.interpreter, file, number)
+        local command = ("%s LD_PRELOAD=%s timeout -k 1 60 %s %s %d 2>&1; echo \" exit $?\"")
+            :format(limits or "", h.quote(build .. "/test/faults.so"), h.interpreter, file, number)
         local out = assert(io.popen(command))
         local text, status = out:read("*a"):match "^(.*) exit (%d+)%s*$"
         out:close()
@@ -86,6 +88,7 @@ describe("without memory or descriptors", function()
     local function check_lines(text, number)
         for line in text:gmatch "[^\n]+" do
             local fine = line:find ": ok$" or line:find ": 1 " or line:find ": sock_conn 1 "
+                or line:find "^socketcore: warn: cannot open a socket"
             assert(fine, ("%d: %s"):format(number, line))
         end
     end
@@ -182,9 +185,10 @@ describe("without memory or descriptors", function()
                 print(is_loaded and "loaded" or why)
                 give_back()
                 load()
-                io.write("after: ", outcomes { "tcp", "name", "tls" })
+                rtos.sleep(1100) -- names come from files, which are looked at once a second
+                io.write("after: ", outcomes { "tcp", "host", "tls" })
             ]], free, "ulimit -n 40;")
-            assert.matches("after: tcp: ok\nname: ok\ntls: ok\n$", text)
+            assert.matches("after: tcp: ok\nhost: ok\ntls: ok\n$", text)
             assert(text:find "^loaded" or text:find "not found" or text:find "too many open files",
                 text)
         end
@@ -201,7 +205,7 @@ describe("without memory or descriptors", function()
             ]], free, "ulimit -n 40;")
             local now, after = text:match "^(.*)after: (.*)$"
             check_lines(now, free)
-            local failed = select(2, now:gsub("too many open files", ""))
+            local failed = select(2, now:gsub(": 1 connect: no socket is left", ""))
             assert(failed >= 5 - free, text)
             assert.equal("tcp: ok\nname: ok\ntls: ok\n", after)
         end

@@ -1,5 +1,5 @@
--- tls_record_max: with a server that agrees a connection takes less memory; one that takes no notice
--- of it is served all the same.
+-- tls_record_max: with a server that agrees a connection takes less memory; one that takes no
+-- notice of it is served all the same.
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
 local pki = require "test.support.pki"
@@ -73,8 +73,8 @@ describe("tls_record_max", function()
                 h.sc.config { tls_record_max = 1024, close_grace_ms = 0 }
                 local port, made = h.free_port(), pki.server()
                 local process = h.spawn(("%s server_addr=127.0.0.1 server_port=%d crt_file=%s "
-                    .. "key_file=%s response_size=16384 max_version=tls12"):format(h.quote(deaf), port,
-                    made.cert, made.key))
+                    .. "key_file=%s response_size=16384 max_version=tls12"):format(h.quote(deaf),
+                    port, made.cert, made.key))
                 h.wait_until(function()
                     return h.slurp(process.log):find "Waiting for a remote connection"
                 end, "ssl_server2")

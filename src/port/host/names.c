@@ -10,6 +10,7 @@
 
 #include "lwip/dns.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,18 @@
 struct watched {
     const char *path;
     struct stat seen;
+    bool is_loaded;
 };
+
+/* NULL also when the file is not there, or not ours to read. Else *is_known is false: it cannot be
+ * opened now, for want of memory or a descriptor. */
+static FILE *open_file(const char *path, bool *is_known)
+{
+    FILE *file = fopen(path, "re");
+
+    *is_known = file || errno == ENOENT || errno == ENOTDIR || errno == EACCES;
+    return file;
+}
 
 static bool has_changed(struct watched *file)
 {
@@ -52,6 +64,7 @@ struct host_list {
     struct host *hosts;
     size_t count;
     size_t capacity;
+    bool is_short; /* memory was out */
 };
 
 static void append_host(struct host_list *list, const ip_addr_t *address, const char *name)
@@ -61,8 +74,10 @@ static void append_host(struct host_list *list, const ip_addr_t *address, const 
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 32;
         struct host *grown = realloc(list->hosts, capacity * sizeof(*grown));
-        if (!grown)
+        if (!grown) {
+            list->is_short = true;
             return;
+        }
         list->hosts = grown;
         list->capacity = capacity;
     }
@@ -110,16 +125,21 @@ static void append_localhost(struct host_list *list)
     }
 }
 
-static void load_hosts(void)
+/* False when it is to be tried again: without memory or a descriptor. */
+static bool load_hosts(void)
 {
     struct host_list list = { 0 };
     char *line = NULL;
     size_t size = 0;
-    FILE *file = fopen(HOSTS_FILE, "re");
+    bool is_known;
+    FILE *file = open_file(HOSTS_FILE, &is_known);
 
+    if (!is_known)
+        return false;
     if (file) {
         while (getline(&line, &size, file) > 0)
             read_hosts_line(&list, line);
+        list.is_short |= !feof(file);
         fclose(file);
     }
     free(line);
@@ -127,8 +147,9 @@ static void load_hosts(void)
     dns_local_removehost(NULL, NULL);
     /* lwIP puts each in front of the others. */
     for (size_t i = list.count; i > 0; i--)
-        dns_local_addhost(list.hosts[i - 1].name, &list.hosts[i - 1].address);
+        list.is_short |= dns_local_addhost(list.hosts[i - 1].name, &list.hosts[i - 1].address) != 0;
     free(list.hosts);
+    return !list.is_short;
 }
 
 /* ---- name servers ---- */
@@ -145,13 +166,16 @@ static void add_server(const char *text, u8_t *count)
 /* The host's own servers are asked directly. One that is reached through a named interface only
  * ("fe80::1%eth0") is what slirp has its fec0::3 for. Without any it is the one on this machine,
  * as with getaddrinfo. */
-static void read_servers(u8_t *count)
+static bool read_servers(u8_t *count)
 {
     char *line = NULL;
     size_t size = 0;
     bool has_scoped = false;
-    FILE *file = fopen(RESOLV_FILE, "re");
+    bool is_known;
+    FILE *file = open_file(RESOLV_FILE, &is_known);
 
+    if (!is_known)
+        return false;
     while (file && getline(&line, &size, file) > 0) {
         char text[64];
         if (sscanf(line, "nameserver %63s", text) != 1)
@@ -166,34 +190,35 @@ static void read_servers(u8_t *count)
     free(line);
     if (!*count)
         add_server(has_scoped ? "fec0::3" : "127.0.0.1", count);
+    return true;
 }
 
-static void load_servers(void)
+/* False as load_hosts. */
+static bool load_servers(void)
 {
     const char *given = sc_net_name_server();
     u8_t count = 0;
 
     if (given)
         add_server(given, &count);
-    else
-        read_servers(&count);
+    else if (!read_servers(&count))
+        return false;
     while (count < DNS_MAX_SERVERS)
         dns_setserver(count++, NULL);
+    return true;
 }
 
 void sc_names_refresh(uint64_t now)
 {
     static struct watched hosts = { .path = HOSTS_FILE };
     static struct watched resolv = { .path = RESOLV_FILE };
-    static bool is_loaded;
     static uint64_t next;
 
-    if (is_loaded && now < next)
+    if (now < next)
         return;
     next = now + REFRESH_US;
-    if (has_changed(&hosts) || !is_loaded)
-        load_hosts();
-    if (has_changed(&resolv) || !is_loaded)
-        load_servers();
-    is_loaded = true;
+    if (has_changed(&hosts) || !hosts.is_loaded)
+        hosts.is_loaded = load_hosts();
+    if (has_changed(&resolv) || !resolv.is_loaded)
+        resolv.is_loaded = load_servers();
 }

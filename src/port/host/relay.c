@@ -672,6 +672,8 @@ static void fail_pcb(struct tcp_pcb *pcb, err_t error)
 
 static void end_starved(void)
 {
+    if (starvation == ERR_BUF)
+        sc_port_log(SC_LOG_WARN, "cannot open a socket (too many open files? see ulimit -n)");
     for (struct tcp_pcb *pcb = tcp_active_pcbs, *next; pcb; pcb = next) {
         next = pcb->next;
         if (is_starved(pcb))
