@@ -47,7 +47,7 @@
 #define SC_DEFAULT_TLS_RECORD_MAX 0
 #endif
 
-#define MAX_SOCKETS_LIMIT 65535 /* an id and a generation share a 32-bit pointer in resolve.c */
+#define MAX_SOCKETS_LIMIT 65535
 #define TIME_LIMIT_MS 0x7fffffff
 #define RECV_BUFFER_MIN 1024
 /* However small they are, no more sends than this are under way: their bookkeeping is memory too.
@@ -79,7 +79,6 @@ static struct sc_socket **table;
 static size_t table_size;
 static size_t lowest_free; /* no id below it is free */
 static size_t used_count;
-static uint16_t last_generation; /* goes on after a stop: lookups outlive it */
 
 static const char closed_text[] = "socketcore is closed";
 
@@ -197,7 +196,6 @@ static void free_socket(struct sc_socket *s)
     s->options = (struct sc_options){ 0 };
     s->local = (struct sc_endpoint){ 0 };
     s->remote = (struct sc_endpoint){ 0 };
-    s->generation = 0;
     s->state = SC_STATE_FREE;
     SYS_ARCH_UNPROTECT(level);
     sc_free(s->connect_reason);
@@ -292,11 +290,8 @@ enum sc_error sc_open(const struct sc_open_args *args, int *id, const char **rea
         s->recv_buffer = RECV_BUFFER_MIN;
     s->opened_at = sc_engine_now();
     s->deadline = s->opened_at + config.connect_timeout_ms;
-    if (++last_generation == 0)
-        last_generation = 1;
-    sc_resolve_start(&s->resolve, host, &s->task, s->id, last_generation);
+    sc_resolve_start(&s->resolve, host, &s->task);
     SYS_ARCH_PROTECT(level);
-    s->generation = last_generation;
     s->state = SC_STATE_RESOLVING;
     is_first = sc_task_make_ready(&s->task, SC_WAKE_OPEN);
     SYS_ARCH_UNPROTECT(level);
@@ -776,14 +771,12 @@ void sc_stop(void)
             sc_socket_abandon(table[id]);
             free_socket(table[id]);
         }
+    sc_resolve_stop();
     sc_tcp_abort_lingering();
     sc_engine_stop();
     sc_announce_stop();
     sc_tls_drop_sessions();
     sc_tls_stop();
-    /* A lookup's answer comes with the core lock held (resolve.c). */
-    LOCK_TCPIP_CORE();
     free_rows();
-    UNLOCK_TCPIP_CORE();
     sc_port_stop();
 }

@@ -79,7 +79,8 @@ static err_t start(struct sc_datagram_channel *d, const struct sc_channel_args *
         ip_addr_set_any(IP_IS_V6(&d->remote.address), &any);
         err = netconn_bind(d->conn, &any, args->local_port);
     }
-    if (err == ERR_OK)
+    /* RAW without a remote address takes what comes from anywhere. */
+    if (err == ERR_OK && (args->remote.port || !ip_addr_isany_val(d->remote.address)))
         err = netconn_connect(d->conn, &d->remote.address, d->remote.port);
     return err;
 }

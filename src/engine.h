@@ -16,7 +16,7 @@
 /* What happened. Bits merge until the task runs. */
 enum sc_wake {
     SC_WAKE_NET = 1 << 0,   /* the transport: data, acknowledgement, error */
-    SC_WAKE_DNS = 1 << 1,   /* a name lookup ended */
+    SC_WAKE_DNS = 1 << 1,   /* a name lookup has something to do */
     SC_WAKE_TIMER = 1 << 2, /* sc_task_wake_at was due */
     SC_WAKE_OPEN = 1 << 3,  /* the script: sc_open */
     SC_WAKE_SEND = 1 << 4,  /* the script: the outbox has more */

@@ -155,6 +155,10 @@ void sc_socket_fail(struct sc_socket *s, enum sc_error error, const char *format
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    /* It is one line, whatever the script or the peer has named. */
+    for (char *at = text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
     char *reason = copy_text(text);
     SYS_ARCH_PROTECT(level);
     s->error = error;
@@ -235,37 +239,110 @@ static bool is_memory_out(void)
     return !probe;
 }
 
+/* The server was reached and TLS did not come about: its other addresses have nothing to add. */
+static bool is_tls_failure(enum sc_error error)
+{
+    return error == SC_ERR_SSL_HANDSHAKE || error == SC_ERR_SSL_INIT || error == SC_ERR_SSL_INVALID;
+}
+
+/* What TLS waits for, NULL when it is TCP that is not there yet. */
+static const char *waiting_for(const struct sc_socket *s)
+{
+    return s->channel && s->transport->waiting_for ? s->transport->waiting_for(s->channel) : NULL;
+}
+
+/* Of a name with several addresses the failure of the one that came furthest says most. */
+static uint8_t weight_of(enum sc_error error, bool is_in_tls)
+{
+    if (error == SC_ERR_NOMEM)
+        return 6;
+    if (is_in_tls || is_tls_failure(error))
+        return 5;
+    switch (error) {
+    case SC_ERR_RTE:
+        return 1;
+    case SC_ERR_TIMEOUT:
+        return 2;
+    case SC_ERR_RST:
+        return 3;
+    default:
+        return 4;
+    }
+}
+
+static void note_connect_failure(struct sc_socket *s, enum sc_error error, const char *reason)
+{
+    uint8_t weight = weight_of(error, waiting_for(s) != NULL);
+    char address[SC_ADDRESS_MAX];
+    char text[SC_REASON_MAX];
+
+    snprintf(text, sizeof(text), "%s (%s port %u)", reason ? reason : sc_error_text(error),
+             format_address(&s->remote, address, sizeof(address)), (unsigned)s->port);
+    LOG_STEP(s, "%s", text);
+    if (s->connect_error != SC_OK && weight <= s->connect_weight)
+        return;
+    sc_free(s->connect_reason);
+    s->connect_reason = copy_text(text);
+    s->connect_error = error;
+    s->connect_weight = weight;
+}
+
+#define TRIED_MAX 32
+
+/* How many addresses were tried, "" when it was only one. */
+static const char *format_tried(const struct sc_socket *s, char *out)
+{
+    out[0] = '\0';
+    if (s->resolve.next > 1)
+        snprintf(out, TRIED_MAX, ", %u addresses tried", (unsigned)s->resolve.next);
+    return out;
+}
+
+/* No address is left: the one that came furthest has the reason, else the lookup. */
+static void fail_connect_for_good(struct sc_socket *s, enum sc_error error)
+{
+    char tried[TRIED_MAX];
+
+    if (s->connect_error != SC_OK)
+        sc_socket_fail(s, s->connect_error, "%s%s",
+                       s->connect_reason ? s->connect_reason : sc_error_text(s->connect_error),
+                       format_tried(s, tried));
+    else if (s->resolve.advice)
+        sc_socket_fail(s, error, "dns: \"%.100s\" is not a host name: %s", s->host,
+                       s->resolve.advice);
+    else
+        sc_socket_fail(s, error, "%s: %.100s", s->resolve.reason, s->host);
+    fail_connect(s);
+}
+
 static void fail_connect_in_time(struct sc_socket *s)
 {
     uint32_t limit = (uint32_t)(s->deadline - s->opened_at);
     char address[SC_ADDRESS_MAX];
-    const char *wait =
-        s->channel && s->transport->waiting_for ? s->transport->waiting_for(s->channel) : NULL;
+    char tried[TRIED_MAX];
+    const char *wait = waiting_for(s);
+    uint8_t weight = s->channel ? weight_of(SC_ERR_TIMEOUT, wait != NULL) : 0;
 
-    if (is_memory_out())
+    if (is_memory_out()) {
         sc_socket_fail(s, SC_ERR_NOMEM, "connect: out of memory");
-    else if (s->state == SC_STATE_RESOLVING)
+        fail_connect(s);
+        return;
+    }
+    /* Another address had more to say than that this one is silent. */
+    if (s->connect_error != SC_OK && s->connect_weight > weight) {
+        fail_connect_for_good(s, s->connect_error);
+        return;
+    }
+    if (s->state == SC_STATE_RESOLVING)
         sc_socket_fail(s, SC_ERR_TIMEOUT, "dns: no answer for %.100s within %lu ms", s->host,
                        (unsigned long)limit);
     else if (wait)
-        sc_socket_fail(s, SC_ERR_TIMEOUT, "%s within %lu ms", wait, (unsigned long)limit);
+        sc_socket_fail(s, SC_ERR_TIMEOUT, "%s within %lu ms%s", wait, (unsigned long)limit,
+                       format_tried(s, tried));
     else
-        sc_socket_fail(s, SC_ERR_TIMEOUT, "connect: no answer from %s within %lu ms",
-                       format_address(&s->remote, address, sizeof(address)), (unsigned long)limit);
-    fail_connect(s);
-}
-
-/* No address is left: the last one that was tried has the reason, else the lookup. */
-static void fail_connect_for_good(struct sc_socket *s, enum sc_error error)
-{
-    char address[SC_ADDRESS_MAX];
-
-    if (s->connect_error != SC_OK)
-        sc_socket_fail(s, s->connect_error, "%s (%s port %u)",
-                       s->connect_reason ? s->connect_reason : sc_error_text(s->connect_error),
-                       format_address(&s->remote, address, sizeof(address)), (unsigned)s->port);
-    else
-        sc_socket_fail(s, error, "%s: %.100s", s->resolve.reason, s->host);
+        sc_socket_fail(s, SC_ERR_TIMEOUT, "connect: no answer from %s within %lu ms%s",
+                       format_address(&s->remote, address, sizeof(address)), (unsigned long)limit,
+                       format_tried(s, tried));
     fail_connect(s);
 }
 
@@ -352,14 +429,6 @@ static enum sc_error open_channel(struct sc_socket *s, const ip_addr_t *address,
     return s->transport->open(&args, &s->channel, reason);
 }
 
-static void note_connect_failure(struct sc_socket *s, enum sc_error error, const char *reason)
-{
-    sc_free(s->connect_reason);
-    s->connect_reason = copy_text(reason);
-    s->connect_error = error;
-    LOG_STEP(s, "%s", reason);
-}
-
 /* One step with the address at hand. SC_OK: the socket is connected. */
 static enum sc_error step_channel(struct sc_socket *s)
 {
@@ -394,8 +463,7 @@ static enum sc_error start_channel(struct sc_socket *s, const ip_addr_t *address
 /* Has the connection under way had half of the time that was left, without an answer? */
 static bool is_impatient(const struct sc_socket *s, uint64_t now)
 {
-    return s->patience_at && now >= s->patience_at &&
-           !(s->transport->waiting_for && s->transport->waiting_for(s->channel));
+    return s->patience_at && now >= s->patience_at && !waiting_for(s);
 }
 
 /* Goes over to the next address, when there is one; until that is known the connection goes on. */
@@ -426,12 +494,6 @@ static void wait_to_connect(struct sc_socket *s, uint64_t now)
     if (s->resolve.again_at && s->resolve.again_at < at)
         at = s->resolve.again_at;
     sc_task_wake_at(&s->task, at);
-}
-
-/* The server was reached and TLS did not come about: its other addresses have nothing to add. */
-static bool is_tls_failure(enum sc_error error)
-{
-    return error == SC_ERR_SSL_HANDSHAKE || error == SC_ERR_SSL_INIT || error == SC_ERR_SSL_INVALID;
 }
 
 /* Goes through the addresses until one connects or has to be waited for. True when it is
@@ -990,23 +1052,6 @@ void sc_socket_run(struct sc_task *task, unsigned wake)
     }
     if (is_connected)
         run_connected(s, wake, &o);
-}
-
-void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address)
-{
-    SYS_ARCH_DECL_PROTECT(level);
-    struct sc_socket *s = sc_socket_at(id);
-    bool is_awaited;
-
-    if (!s)
-        return;
-    SYS_ARCH_PROTECT(level);
-    is_awaited = s->generation == generation && s->resolve.is_asking && !s->resolve.is_answered;
-    if (is_awaited)
-        sc_resolve_answer(&s->resolve, address);
-    SYS_ARCH_UNPROTECT(level);
-    if (is_awaited)
-        sc_task_wake(&s->task, SC_WAKE_DNS);
 }
 
 void sc_socket_free_pbufs(struct pbuf *first)

@@ -71,7 +71,6 @@ struct sc_socket {
 
     /* Shared. */
     enum sc_state state; /* FREE and CLOSED: the script thread may change it, else the engine */
-    uint16_t generation; /* of the use of this id, 0 while free; tells late DNS answers apart */
     unsigned pending;    /* SC_PENDING_* */
     bool is_queued;      /* stands in the platform's queue */
     bool is_refused;     /* the platform's queue had no room */
@@ -105,11 +104,12 @@ struct sc_socket {
 
     /* The engine's. */
     struct sc_channel *channel;
-    struct sc_resolve resolve;   /* sc_open starts it; its answer is shared */
+    struct sc_resolve resolve;   /* sc_open starts it */
     uint64_t deadline;           /* of connecting (set by sc_open), or of closing */
     uint64_t patience_at;        /* when to try another address, 0: never */
-    enum sc_error connect_error; /* of the last address that was tried */
-    char *connect_reason;        /* owned, NULL while none was */
+    enum sc_error connect_error; /* of the address whose failure says most so far */
+    uint8_t connect_weight;      /* how much it says */
+    char *connect_reason;        /* owned, NULL: memory was out */
     const char *logged_waiting;  /* what the log has said that connecting waits for */
     bool has_ended;              /* the peer has closed or the connection broke: no more input */
     bool has_broken;             /* no more output; read under protection by announce.c */
@@ -138,10 +138,6 @@ void sc_socket_run(struct sc_task *task, unsigned wake);
 
 /* Frees what the engine holds, whatever the state. Only while the engine does not run. */
 void sc_socket_abandon(struct sc_socket *socket);
-
-/* A lookup that was started for this use of the id has ended; NULL: it failed. From lwIP's
- * thread. */
-void sc_socket_resolved(int id, uint16_t generation, const ip_addr_t *address);
 
 /* Remembers why this use of the id failed. Only the first time counts: what comes later is a
  * consequence, and the script may be reading the reason. Engine. */

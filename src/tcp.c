@@ -127,6 +127,10 @@ static enum sc_error explain(struct sc_tcp_channel *t)
         if (t->keepalive && t->written == t->acked)
             return fail(t, SC_ERR_TIMEOUT, "keepalive: no answer from the peer");
         return fail(t, SC_ERR_TIMEOUT, "send: the peer does not acknowledge any more");
+    case ERR_TIMEOUT:
+        return fail(t, SC_ERR_TIMEOUT, "the peer does not answer any more");
+    case ERR_RTE:
+        return fail(t, SC_ERR_RTE, "no route to the peer any more");
     case ERR_RST:
         return fail(t, SC_ERR_RST, "reset by the peer");
     case ERR_MEM:

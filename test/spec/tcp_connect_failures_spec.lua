@@ -37,7 +37,7 @@ describe("a connection that fails", function()
         assert.is_true(took >= 580 and took < 1600, took)
     end)
 
-    it("is reported as a time-out when the address cannot be reached", function()
+    it("is reported as a time-out when the address gives no answer", function()
         if not h.netns then
             return pending "needs a network namespace"
         end
@@ -46,6 +46,85 @@ describe("a connection that fails", function()
         assert.equal(sc.ERR_ETIMEOUT, message.error)
         assert.matches("^connect: ", message.reason)
         assert.is_true(took >= 580 and took < 1600, took)
+    end)
+
+    it("is reported at once, as the host says it, when there is no way to the address", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        local routes = { "unreachable", "prohibit" }
+        for i, kind in ipairs(routes) do
+            assert.equal(0, os.execute(("ip route add %s 198.51.100.%d"):format(kind, i)))
+        end
+        for i = 1, #routes + 1 do
+            local message, took = fail(h.TCP, "198.51.100." .. i, 80)
+            assert.equal(sc.ERR_ERTE, message.error)
+            assert.equal(("connect: no route (198.51.100.%d port 80)"):format(i), message.reason)
+            assert.is_true(took < 1000, took)
+        end
+        assert.equal(sc.ERR_ERTE, fail(h.TCP, "2001:db8::1", 80).error)
+    end)
+
+    it("is reported as a time-out when the host gives up", function()
+        local retries = "/proc/sys/net/ipv4/tcp_syn_retries"
+        local before = h.slurp(retries)
+        if not h.netns or not pcall(h.write_file, retries, "1") then
+            return pending "needs a network namespace, and its settings"
+        end
+        local message, took = fail(h.TCP, "192.0.2.1", 80)
+        h.write_file(retries, before)
+        assert.equal(sc.ERR_ETIMEOUT, message.error)
+        assert.matches("^connect: no answer", message.reason)
+        assert.is_true(took < 20000, took)
+    end)
+
+    it("names the failure that matters most, and how many addresses there were", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
+        sc.config { connect_timeout_ms = 1500 }
+        for _ = 1, 3 do -- the name server turns them round each time
+            local message = fail(h.TCP, "half.test", h.port.refused)
+            assert.equal(sc.ERR_ERST, message.error)
+            assert.equal(("connect: refused (127.0.0.1 port %d), 2 addresses tried"):format(
+                h.port.refused), message.reason)
+        end
+    end)
+
+    it("is reported at once when the host cannot be one, with what to do", function()
+        local advice = {
+            ["http://localhost"] = 'leave out "http://"',
+            ["https://localhost/x"] = 'leave out "https://"',
+            ["mqtt://localhost"] = 'leave out everything up to "://"',
+            ["localhost/x"] = 'leave out the "/"',
+            ["localhost:80"] = "the port is an argument of its own",
+            ["127.0.0.1:80"] = "the port is an argument of its own",
+            [""] = "it is empty",
+            [" "] = "it contains a blank",
+            ["local host"] = "it contains a blank",
+            ["127.0.0.1 "] = "it contains a blank",
+            ["localhost\n"] = "it contains a blank",
+            ["local\127host"] = "control character",
+            ["300.1.2.3"] = "it is not a valid IPv4 address",
+            ["1.2.3.4.5"] = "it is not a valid IPv4 address",
+            ["[::1"] = "it is not a valid IPv6 address",
+            ["::g"] = "it is not a valid IPv6 address",
+            ["m\195\188ller.test"] = "xn%-%-",
+            ["a@b"] = "letters, digits",
+            ["a..b"] = "a part between its dots is empty",
+            [".a"] = "a part between its dots is empty",
+            ["."] = "a part between its dots is empty",
+            [("a"):rep(64) .. ".test"] = "longer than 63",
+            [("abcdefghi."):rep(26)] = "longer than 253",
+        }
+        for host, what in pairs(advice) do
+            local message, took = fail(h.TCP, host, 80)
+            assert.equal(sc.ERR_EINVAL, message.error, host)
+            assert.matches("is not a host name: ", message.reason)
+            assert.matches(what, message.reason)
+            assert.matches("^dns: [^%c]*$", message.reason)
+            assert.is_true(took < 1000, took)
+        end
     end)
 
     it("is reported when its name does not exist", function()

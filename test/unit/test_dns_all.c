@@ -1,7 +1,7 @@
 /*
- * What the reading of DNS answers takes, and what it refuses: whole answers, foreign ones, ones
- * that are cut at every byte and ones with every byte changed. Nothing may be read outside of the
- * answer (the copies end where the sanitizer looks).
+ * What the reading of DNS answers takes, and what it refuses: whole answers, failures, foreign
+ * ones, ones that are cut at every byte and ones with every byte changed. Nothing may be read
+ * outside of the answer (the copies end where the sanitizer looks).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -32,24 +32,36 @@ static const unsigned char answer[] = {
 
 static ip_addr_t found[8];
 static int found_count;
+static uint32_t found_ttl;
 
-static void note(void *context, const ip_addr_t *address)
+static void note(void *context, const ip_addr_t *address, uint32_t ttl)
 {
+    found_ttl = ttl;
     assert_ptr_equal(context, found);
     assert_true(found_count < 8);
     found[found_count++] = *address;
 }
 
 /* Reads a copy that ends with its last byte. */
-static bool parse(const unsigned char *data, size_t length, uint16_t type, const char *host)
+static enum sc_dns_verdict judge(const unsigned char *data, size_t length, uint16_t type,
+                                 const char *host)
 {
     unsigned char *copy = malloc(length ? length : 1);
 
     memcpy(copy, data, length);
     found_count = 0;
-    bool is_answer = sc_dns_all_parse(copy, length, ID, type, host, note, found);
+    enum sc_dns_verdict verdict = sc_dns_all_judge(copy, length, ID, type, host);
+    if (verdict != SC_DNS_FOREIGN && verdict != SC_DNS_FAILED) {
+        unsigned count = sc_dns_all_read(copy, length, type, note, found);
+        assert_int_equal(count, found_count);
+    }
     free(copy);
-    return is_answer;
+    return verdict;
+}
+
+static bool parse(const unsigned char *data, size_t length, uint16_t type, const char *host)
+{
+    return judge(data, length, type, host) == SC_DNS_ANSWERED;
 }
 
 static void all_addresses_are_found(void **state)
@@ -94,6 +106,67 @@ static void a_foreign_answer_is_refused(void **state)
     message[2] &= 0x7f; /* a query */
     assert_false(parse(message, sizeof(message), TYPE_A, "www.test"));
     assert_int_equal(found_count, 0);
+}
+
+/* The answer with these two bytes of flags. */
+static enum sc_dns_verdict judge_flags(unsigned char high, unsigned char low)
+{
+    unsigned char message[sizeof(answer)];
+
+    memcpy(message, answer, sizeof(answer));
+    message[2] = high;
+    message[3] = low;
+    return judge(message, sizeof(message), TYPE_A, "www.test");
+}
+
+static void what_the_server_says_of_itself_counts(void **state)
+{
+    (void)state;
+    assert_int_equal(judge_flags(0x81, 0x80), SC_DNS_ANSWERED);
+    assert_int_equal(judge_flags(0x83, 0x80), SC_DNS_CUT);
+    assert_int_equal(judge_flags(0x81, 0x83), SC_DNS_DENIED);
+    for (unsigned char result = 0; result < 16; result++)
+        if (result != 0 && result != 3)
+            assert_int_equal(judge_flags(0x81, 0x80 | result), SC_DNS_FAILED);
+}
+
+static void a_server_that_cannot_read_the_question_fails(void **state)
+{
+    static const unsigned char message[] = { 0x12, 0x34, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0 };
+
+    (void)state;
+    assert_int_equal(judge(message, sizeof(message), TYPE_A, "www.test"), SC_DNS_FAILED);
+}
+
+static void an_empty_answer_is_one_of_a_server_that_knows(void **state)
+{
+    unsigned char message[26];
+
+    (void)state;
+    memcpy(message, answer, sizeof(message));
+    message[7] = 0;
+    assert_int_equal(judge(message, sizeof(message), TYPE_A, "www.test"), SC_DNS_ANSWERED);
+    assert_int_equal(found_count, 0);
+    message[3] = 0; /* it asks nobody */
+    assert_int_equal(judge(message, sizeof(message), TYPE_A, "www.test"), SC_DNS_FAILED);
+    message[2] |= 4; /* and does not have to */
+    assert_int_equal(judge(message, sizeof(message), TYPE_A, "www.test"), SC_DNS_ANSWERED);
+}
+
+static void the_shortest_time_on_the_way_to_an_address_counts(void **state)
+{
+    unsigned char message[sizeof(answer)];
+
+    (void)state;
+    assert_true(parse(answer, sizeof(answer), TYPE_A, "www.test"));
+    assert_int_equal(found_ttl, 60);
+    memcpy(message, answer, sizeof(answer));
+    message[35] = 9; /* of the CNAME */
+    assert_true(parse(message, sizeof(message), TYPE_A, "www.test"));
+    assert_int_equal(found_ttl, 9);
+    message[32] = 0x80; /* negative is none */
+    assert_true(parse(message, sizeof(message), TYPE_A, "www.test"));
+    assert_int_equal(found_ttl, 0);
 }
 
 static void a_cut_answer_gives_what_is_whole(void **state)
@@ -141,6 +214,10 @@ int main(void)
         cmocka_unit_test(all_addresses_are_found),
         cmocka_unit_test(an_ipv6_address_is_found),
         cmocka_unit_test(a_foreign_answer_is_refused),
+        cmocka_unit_test(what_the_server_says_of_itself_counts),
+        cmocka_unit_test(a_server_that_cannot_read_the_question_fails),
+        cmocka_unit_test(an_empty_answer_is_one_of_a_server_that_knows),
+        cmocka_unit_test(the_shortest_time_on_the_way_to_an_address_counts),
         cmocka_unit_test(a_cut_answer_gives_what_is_whole),
         cmocka_unit_test(a_changed_byte_does_no_harm),
         cmocka_unit_test(names_that_are_none_are_refused),

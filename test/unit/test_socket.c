@@ -135,28 +135,24 @@ static struct {
     enum sc_error failure; /* when there is none */
 } lookup;
 
-void sc_resolve_start(struct sc_resolve *resolve, const char *host, struct sc_task *owner, int id,
-                      uint16_t generation)
+void sc_resolve_start(struct sc_resolve *resolve, const char *host, struct sc_task *owner)
 {
     memset(resolve, 0, sizeof(*resolve));
     resolve->host = host;
     resolve->owner = owner;
-    resolve->id = id;
-    resolve->generation = generation;
 }
 
 enum sc_error sc_resolve_next(struct sc_resolve *resolve, ip_addr_t *address)
 {
-    if (lookup.is_waiting) {
-        resolve->is_asking = true;
+    if (lookup.is_waiting)
         return SC_ERR_WOULDBLOCK;
-    }
     if (!lookup.addresses) {
         resolve->reason = "dns: name not found";
         return lookup.failure;
     }
     lookup.addresses--;
-    IP_ADDR4(address, 127, 0, 0, 1);
+    resolve->next++;
+    IP_ADDR4(address, 127, 0, 0, resolve->next);
     return SC_OK;
 }
 
@@ -165,10 +161,8 @@ void sc_resolve_end(struct sc_resolve *resolve)
     (void)resolve;
 }
 
-void sc_resolve_answer(struct sc_resolve *resolve, const ip_addr_t *address)
+void sc_resolve_stop(void)
 {
-    (void)address;
-    resolve->is_answered = true;
 }
 
 /* ---- a fake transport: one channel at a time ---- */
@@ -181,6 +175,8 @@ static struct {
     bool is_open;
     enum sc_error open_result;
     enum sc_error connect_result;
+    enum sc_error connect_results[3]; /* of the first channels, where they are set */
+    const char *waiting_for;
     enum sc_error check_result;
     enum sc_error shutdown_result;
     enum sc_error write_result;
@@ -213,7 +209,15 @@ static enum sc_error fake_open(const struct sc_channel_args *args, struct sc_cha
 static enum sc_error fake_connect(struct sc_channel *channel)
 {
     channel->reason = "connect: refused";
+    if (fake.opened <= 3 && fake.connect_results[fake.opened - 1] != SC_OK)
+        return fake.connect_results[fake.opened - 1];
     return fake.connect_result;
+}
+
+static const char *fake_waiting_for(struct sc_channel *channel)
+{
+    (void)channel;
+    return fake.waiting_for;
 }
 
 static enum sc_error fake_write(struct sc_channel *channel, const void *data, size_t length,
@@ -305,7 +309,7 @@ static void fake_endpoints(struct sc_channel *channel, struct sc_endpoint *local
     .open = fake_open, .connect = fake_connect, .write = fake_write, .mark = fake_mark,            \
     .reached = fake_reached, .read = fake_read, .consumed = fake_consumed, .check = fake_check,    \
     .shutdown = fake_shutdown, .release = fake_release, .abort = fake_abort,                       \
-    .set_options = fake_set_options, .endpoints = fake_endpoints
+    .set_options = fake_set_options, .endpoints = fake_endpoints, .waiting_for = fake_waiting_for
 
 const struct sc_transport sc_tcp = { FAKE_OPS };
 const struct sc_transport sc_udp = { FAKE_OPS, .is_datagram = true };
@@ -472,7 +476,7 @@ static void a_socket_that_connects_is_confirmed_once(void **state)
     id = open_type(SC_TCP);
     assert_int_equal(state_of(id), SC_STATE_RESOLVING);
     lookup.is_waiting = false;
-    sc_socket_resolved(id, sc_socket_at(id)->generation, NULL);
+    sc_task_wake(&sc_socket_at(id)->task, SC_WAKE_DNS);
     run();
     assert_int_equal(state_of(id), SC_STATE_CONNECTING);
     expect_silence();
@@ -511,7 +515,84 @@ static void every_address_is_tried_before_connecting_fails(void **state)
     assert_int_equal(fake.aborted, 3);
     m = expect_message(SC_MSG_CONN_CNF, 1);
     assert_int_equal(m.error, SC_ERR_RST);
-    assert_string_equal(m.reason, "connect: refused (127.0.0.1 port 80)");
+    assert_string_equal(m.reason, "connect: refused (127.0.0.1 port 80), 3 addresses tried");
+    assert_true(sc_destroy(id));
+}
+
+static void of_several_failures_the_one_that_matters_most_is_told(void **state)
+{
+    static const struct {
+        enum sc_error failures[3];
+        enum sc_error told;
+        const char *reason;
+    } cases[] = {
+        { { SC_ERR_RST, SC_ERR_TIMEOUT, SC_ERR_TIMEOUT }, SC_ERR_RST, "127.0.0.1" },
+        { { SC_ERR_TIMEOUT, SC_ERR_RST, SC_ERR_RTE }, SC_ERR_RST, "127.0.0.2" },
+        { { SC_ERR_RTE, SC_ERR_TIMEOUT, SC_ERR_RTE }, SC_ERR_TIMEOUT, "127.0.0.2" },
+        { { SC_ERR_RTE, SC_ERR_RST, SC_ERR_ADDRINUSE }, SC_ERR_ADDRINUSE, "127.0.0.3" },
+        { { SC_ERR_NOMEM, SC_ERR_RST, SC_ERR_TIMEOUT }, SC_ERR_NOMEM, "127.0.0.1" },
+        { { SC_ERR_RST, SC_ERR_NOMEM, SC_ERR_RST }, SC_ERR_NOMEM, "127.0.0.2" },
+        { { SC_ERR_RST, SC_ERR_TIMEOUT, SC_ERR_SSL_HANDSHAKE }, SC_ERR_SSL_HANDSHAKE, "127.0.0.3" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fake.opened = 0;
+        memcpy(fake.connect_results, cases[i].failures, sizeof(fake.connect_results));
+        lookup.addresses = 3;
+        id = open_type(SC_TCP);
+        struct sc_message m = expect_message(SC_MSG_CONN_CNF, 1);
+        assert_int_equal(m.error, cases[i].told);
+        assert_non_null(strstr(m.reason, cases[i].reason));
+        assert_non_null(strstr(m.reason, ", 3 addresses tried"));
+        assert_true(sc_destroy(id));
+    }
+}
+
+static void a_failure_within_tls_matters_more_than_a_refusal(void **state)
+{
+    struct sc_message m;
+
+    (void)state;
+    lookup.addresses = 2;
+    fake.connect_results[1] = SC_ERR_RST;
+    id = open_type(SC_TCP);
+    fake.waiting_for = "tls: handshake not finished";
+    fake.connect_results[0] = SC_ERR_TIMEOUT;
+    net();
+    m = expect_message(SC_MSG_CONN_CNF, 1);
+    assert_int_equal(m.error, SC_ERR_TIMEOUT);
+    assert_non_null(strstr(m.reason, "(127.0.0.1 port 80), 2 addresses tried"));
+    assert_true(sc_destroy(id));
+}
+
+static void a_refusal_matters_more_than_the_silence_that_ends_it(void **state)
+{
+    struct sc_message m;
+
+    (void)state;
+    lookup.addresses = 2;
+    fake.connect_results[0] = SC_ERR_RST;
+    id = open_type(SC_TCP);
+    pass(30000);
+    m = expect_message(SC_MSG_CONN_CNF, 1);
+    assert_int_equal(m.error, SC_ERR_RST);
+    assert_string_equal(m.reason, "connect: refused (127.0.0.1 port 80), 2 addresses tried");
+    assert_true(sc_destroy(id));
+}
+
+static void a_reason_is_one_line(void **state)
+{
+    const char *reason;
+    int broken;
+    struct sc_open_args args = { .type = SC_TCP, .host = "a\nb\033", .port = 80 };
+
+    (void)state;
+    lookup.addresses = 0;
+    assert_int_equal(sc_open(&args, &broken, &reason), SC_OK);
+    run();
+    id = broken;
+    assert_string_equal(expect_message(SC_MSG_CONN_CNF, 1).reason, "dns: name not found: a?b?");
     assert_true(sc_destroy(id));
 }
 
@@ -611,24 +692,6 @@ static void a_close_while_connecting_aborts(void **state)
     expect_message(SC_MSG_CLOSE_CNF, 0);
     expect_silence();
     assert_true(sc_destroy(id));
-}
-
-static void a_late_answer_of_an_old_use_is_dropped(void **state)
-{
-    uint16_t old_generation;
-
-    (void)state;
-    lookup.is_waiting = true;
-    id = open_type(SC_TCP);
-    old_generation = sc_socket_at(id)->generation;
-    assert_true(sc_close(id));
-    run();
-    expect_message(SC_MSG_CLOSE_CNF, 0);
-    assert_true(sc_destroy(id));
-    assert_int_equal(open_type(SC_TCP), id);
-    sc_socket_resolved(id, old_generation, NULL);
-    assert_false(sc_socket_at(id)->resolve.is_answered);
-    assert_true(sc_close(id));
 }
 
 /* ---- CONNECTED ---- */
@@ -1161,6 +1224,10 @@ int main(void)
         TEST(a_socket_that_connects_is_confirmed_once),
         TEST(a_name_without_address_fails_with_the_lookups_reason),
         TEST(every_address_is_tried_before_connecting_fails),
+        TEST(of_several_failures_the_one_that_matters_most_is_told),
+        TEST(a_failure_within_tls_matters_more_than_a_refusal),
+        TEST(a_refusal_matters_more_than_the_silence_that_ends_it),
+        TEST(a_reason_is_one_line),
         TEST(an_address_that_cannot_be_opened_leads_to_the_next),
         TEST(the_deadline_ends_a_lookup),
         TEST(the_deadline_ends_a_connect),
@@ -1168,7 +1235,6 @@ int main(void)
         TEST(an_only_address_has_all_the_time),
         TEST(a_close_while_resolving_has_no_conn_cnf),
         TEST(a_close_while_connecting_aborts),
-        TEST(a_late_answer_of_an_old_use_is_dropped),
         TEST(data_is_announced_once_until_it_is_read),
         TEST(the_channel_hears_of_what_was_read_in_portions),
         TEST(the_channel_hears_at_once_when_the_buffer_was_full),

@@ -97,8 +97,9 @@
  * tcp_alloc (core/tcp.c) takes the oldest when there is none. */
 #define MEMP_NUM_TCP_PCB 14
 #define MEMP_NUM_TCP_PCB_LISTEN 2
-/* Ten sockets and one for the DNS client. */
+/* Ten sockets, which look up their names before they open, and one for DHCP. */
 #define MEMP_NUM_UDP_PCB 11
+/* One is for the ICMP errors of DNS servers, while a lookup is under way. */
 #define MEMP_NUM_RAW_PCB 2
 #define MEMP_NUM_NETCONN 14
 /* Received datagrams that were not read. */
@@ -123,8 +124,9 @@
 #define MEMP_NUM_REASSDATA 2
 #define IP_FRAG 1
 #define ARP_QUEUEING 1
-/* Lookups under way at a time; a socket that finds the table full asks again by itself. */
-#define DNS_TABLE_SIZE 10
+/* lwIP keeps the DNS servers, which socketcore asks by itself. The table is for other users of
+ * lwIP's own DNS client. */
+#define DNS_TABLE_SIZE 1
 #define DNS_MAX_NAME_LENGTH 128
 #define LWIP_STATS 0
 

@@ -72,7 +72,7 @@ LWIP_TIMERS_CUSTOM to 1 and build src/port/host/timeouts.c; or define SC_TIMERS_
 #error "socketcore: MEMP_NUM_NETCONN and MEMP_NUM_TCP_PCB are below the number of sockets"
 #endif
 #if MEMP_NUM_UDP_PCB < SC_REQUIRED_SOCKETS + 1
-#error "socketcore: MEMP_NUM_UDP_PCB is below the number of sockets and one for DNS"
+#error "socketcore: MEMP_NUM_UDP_PCB is below the number of sockets and one for DHCP"
 #endif
 #if PBUF_POOL_SIZE * PBUF_POOL_BUFSIZE / TCP_WND <= SC_REQUIRED_SOCKETS
 #error "socketcore: receive windows of all sockets exceed the pool: unread data would block all"

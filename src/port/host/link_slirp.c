@@ -84,6 +84,11 @@ static bool has_memory(void)
     return memory != NULL;
 }
 
+/* Only slirp_pollfds_poll sets slirp's clock. A socket of UDP or ICMP gets its time to live by it:
+ * with a clock of minutes ago, or of 0 at the start, it would end before its answer is there. */
+#define CLOCK_LAG_MAX_US 1000000
+static uint64_t clock_set_at;
+
 /* ---- timers for slirp: it has one, for its router advertisements ---- */
 
 #define TIMERS_MAX 4
@@ -182,6 +187,17 @@ static bool deliver(struct netif *netif)
 
 /* ---- from lwIP to slirp ---- */
 
+static void set_clock(void)
+{
+    uint64_t now = sc_host_recent();
+
+    if (now - clock_set_at < CLOCK_LAG_MAX_US)
+        return;
+    clock_set_at = now;
+    /* As if the poll had failed: it looks at no socket. */
+    slirp_pollfds_poll(slirp, true, NULL, NULL);
+}
+
 static err_t send_frame(struct netif *netif, struct pbuf *p)
 {
     static unsigned char joined[FRAME_MAX];
@@ -189,6 +205,7 @@ static err_t send_frame(struct netif *netif, struct pbuf *p)
     (void)netif;
     if (!has_memory())
         return ERR_MEM;
+    set_clock();
     if (!p->next) {
         slirp_input(slirp, p->payload, p->len);
         return ERR_OK;
@@ -297,6 +314,7 @@ static void dispatch(uint64_t now, int ready)
     if (ready == 0 && now < dispatch_at)
         return;
     dispatch_at = SC_NEVER;
+    clock_set_at = now;
     slirp_pollfds_poll(slirp, ready < 0, get_events, NULL);
 }
 
@@ -441,6 +459,7 @@ static const char *open_slirp(struct netif *netif, const char *argument)
         return "libslirp does not start: out of memory";
     dispatch_at = 0;
     starved_until = 0;
+    clock_set_at = 0;
     netif->mtu = LINK_MTU;
     netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET;
     memcpy(netif->hwaddr, our_hardware_address, ETH_HWADDR_LEN);

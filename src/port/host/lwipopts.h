@@ -141,11 +141,9 @@ unsigned short sc_checksum(const void *data, int length);
 #define SO_REUSE 1
 #define LWIP_SO_RCVBUF 1
 
-/* ---- DNS: the tables' indices are bytes ---- */
+/* ---- DNS: lwIP keeps the servers and the host list, dns_all.c asks ---- */
 
-#define DNS_TABLE_SIZE 255
-#define DNS_MAX_REQUESTS 255
-#define DNS_MAX_SOURCE_PORTS 255
+#define DNS_TABLE_SIZE 1
 #define DNS_MAX_SERVERS 3
 #define DNS_MAX_NAME_LENGTH 256
 #define DNS_LOCAL_HOSTLIST 1

@@ -12,7 +12,6 @@
 #include "host.h"
 #include "link.h"
 
-#include "lwip/dns.h"
 #include "lwip/etharp.h"
 #include "lwip/init.h"
 #include "lwip/ip4_frag.h"
@@ -195,23 +194,6 @@ const char *sc_net_start(void)
     return NULL;
 }
 
-/* Ends every lookup without a packet: dns_send in lwIP's core/dns.c gives a query up at its next
- * turn when its server is gone. */
-static void end_lookups(void)
-{
-    enum { TURNS_MAX = 8 }; /* a query's turns are up to DNS_MAX_RETRIES seconds apart */
-    ip_addr_t servers[DNS_MAX_SERVERS];
-
-    for (u8_t i = 0; i < DNS_MAX_SERVERS; i++) {
-        servers[i] = *dns_getserver(i);
-        dns_setserver(i, NULL);
-    }
-    for (int i = 0; i < TURNS_MAX; i++)
-        dns_tmr();
-    for (u8_t i = 0; i < DNS_MAX_SERVERS; i++)
-        dns_setserver(i, &servers[i]);
-}
-
 /* Connections whose netconn is gone and that were still saying good-bye. */
 static void end_connections(void)
 {
@@ -234,7 +216,6 @@ void sc_net_stop(void)
 {
     if (!link)
         return;
-    end_lookups();
     end_connections();
     end_reassembly();
     sc_net_deliver();

@@ -65,6 +65,7 @@ struct flow {
     uint16_t remote_port;
     uint16_t local_port;
     int fd;
+    int error;           /* the first one of `fd`, until the script's side was told; 0: none */
     struct tcp_pcb *pcb; /* the far end; NULL before the handshake and after the end */
     struct pbuf *syn;    /* waits for the host's connection */
 
@@ -111,10 +112,10 @@ static struct flow *by_port[UINT16_MAX + 1]; /* the script's end's */
 static struct flow *active;
 static struct flow *with_news;
 static unsigned leftovers;
-/* Connections that this process has no memory or descriptor for, by the script's port: a bit each.
- * They are ended once lwIP is not inside them. */
+/* Connections that this process has no memory for, by the script's port: a bit each. They are ended
+ * once lwIP is not inside them. */
 static unsigned char starved[(UINT16_MAX + 1) / 8];
-static err_t starvation;   /* ERR_MEM, or ERR_BUF for descriptors; ERR_OK: there are none */
+static bool has_starved;
 static size_t chunk_bytes; /* in the chunks of all */
 /* Packets on their way, oldest first: a ring that grows. There is room for some without memory. */
 #define PACKETS_MIN 64
@@ -293,6 +294,7 @@ static void leave_pcb(struct flow *flow)
     tcp_poll(pcb, NULL, 0);
     flow->pcb = NULL;
     flow->is_over = true;
+    flow->error = 0;
 }
 
 /* Both sides have closed and nothing refers to our memory any more: the last acknowledgements are
@@ -409,8 +411,15 @@ static void drop_written(struct flow *flow, size_t length)
     }
 }
 
-static void break_flow(struct flow *flow)
+static void note_error(struct flow *flow, int error)
 {
+    if (!flow->error)
+        flow->error = error;
+}
+
+static void break_flow(struct flow *flow, int error)
+{
+    note_error(flow, error);
     flow->has_broken = true;
     flow->is_readable = false;
     drop_output(flow);
@@ -453,6 +462,7 @@ static void write_output(struct flow *flow)
             flow->is_writable = false;
         } else if (errno != EINTR) {
             /* What the host's socket still has to read comes first, then its error. */
+            note_error(flow, errno);
             drop_output(flow);
             flow->is_writable = false;
             flow->is_ending = true;
@@ -531,7 +541,7 @@ static void note_end(struct flow *flow, ssize_t got)
         flow->has_host_fin = true;
         flow->is_readable = false;
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-        break_flow(flow);
+        break_flow(flow, got < 0 ? errno : EPIPE);
     } else if (errno == EAGAIN) {
         flow->is_readable = false;
     }
@@ -594,10 +604,77 @@ static err_t on_poll(void *argument, struct tcp_pcb *pcb)
     return ERR_OK;
 }
 
+/* The error of a host's socket in lwIP's terms, which tcp.c has words for. */
+static err_t to_lwip(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+        return ERR_RST;
+    case ETIMEDOUT:
+        return ERR_TIMEOUT;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN:
+    case ENONET:
+    case EADDRNOTAVAIL:
+    case EAFNOSUPPORT:
+    case EACCES:
+    case EPERM:
+        return ERR_RTE;
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC:
+        return ERR_MEM;
+    case EMFILE:
+    case ENFILE:
+        return ERR_BUF;
+    default:
+        return ERR_IF;
+    }
+}
+
+static struct tcp_pcb *find_script_pcb(const struct flow *flow)
+{
+    struct tcp_pcb *pcb = tcp_active_pcbs;
+
+    /* What is bound to an interface is a far end. */
+    while (pcb &&
+           (pcb->netif_idx != NETIF_NO_INDEX || pcb->local_port != flow->local_port ||
+            pcb->remote_port != flow->remote_port || !ip_addr_eq(&pcb->remote_ip, &flow->remote)))
+        pcb = pcb->next;
+    return pcb;
+}
+
+/* Ends a connection of the script with an error, as lwIP does it; a reset packet could not say
+ * which. Not from within lwIP, which may be at work on that very pcb. */
+static void fail_pcb(struct tcp_pcb *pcb, err_t error)
+{
+    tcp_err_fn tell = pcb->errf;
+    void *argument = pcb->callback_arg;
+
+    tcp_err(pcb, NULL);
+    tcp_abandon(pcb, 0);
+    if (tell)
+        tell(argument, error);
+}
+
+static void fail_script_side(const struct flow *flow)
+{
+    struct tcp_pcb *pcb = find_script_pcb(flow);
+
+    if (pcb)
+        fail_pcb(pcb, to_lwip(flow->error));
+}
+
 static void finish_input(struct flow *flow)
 {
     if (flow->has_broken) {
-        tcp_abort(flow->pcb); /* calls on_error */
+        fail_script_side(flow);
+        tcp_abandon(flow->pcb, 0); /* calls on_error */
     } else if (flow->has_host_fin && !flow->was_finished) {
         flow->was_finished = tcp_shutdown(flow->pcb, 0, 1) == ERR_OK;
         tcp_output(flow->pcb);
@@ -611,7 +688,7 @@ static bool is_stuck(struct flow *flow)
 {
     if (!flow->has_lost_fd || flow->pcb->unacked || !flow->pcb->unsent)
         return false;
-    break_flow(flow);
+    break_flow(flow, EPIPE);
     return true;
 }
 
@@ -639,17 +716,12 @@ static void read_input(struct flow *flow)
         finish_input(flow);
 }
 
-/* ---- connections that memory or descriptors are out for ---- */
+/* ---- connections that memory is out for ---- */
 
-/* `error` is the host's. One that has to do with the way to the peer, or with the peer, is none. */
-static void note_starved(uint16_t local_port, int error)
+static void note_starved(uint16_t local_port)
 {
-    bool has_descriptors = error != EMFILE && error != ENFILE;
-
-    if (has_descriptors && error != ENOMEM && error != ENOBUFS && error != ENOSPC)
-        return;
     starved[local_port / 8] |= (unsigned char)(1 << local_port % 8);
-    starvation = has_descriptors ? ERR_MEM : ERR_BUF;
+    has_starved = true;
     sc_net_note_frame();
 }
 
@@ -659,17 +731,6 @@ static bool is_starved(const struct tcp_pcb *pcb)
            starved[pcb->local_port / 8] & (1 << pcb->local_port % 8);
 }
 
-static void fail_pcb(struct tcp_pcb *pcb, err_t error)
-{
-    tcp_err_fn tell = pcb->errf;
-    void *argument = pcb->callback_arg;
-
-    tcp_err(pcb, NULL);
-    tcp_abandon(pcb, 0);
-    if (tell)
-        tell(argument, error);
-}
-
 static void end_starved(void)
 {
     if (starvation == ERR_BUF)
@@ -677,10 +738,10 @@ static void end_starved(void)
     for (struct tcp_pcb *pcb = tcp_active_pcbs, *next; pcb; pcb = next) {
         next = pcb->next;
         if (is_starved(pcb))
-            fail_pcb(pcb, starvation);
+            fail_pcb(pcb, ERR_MEM);
     }
     memset(starved, 0, sizeof(starved));
-    starvation = ERR_OK;
+    has_starved = false;
 }
 
 /* ---- the far end's callbacks ---- */
@@ -746,6 +807,7 @@ static void on_error(void *argument, err_t error)
 
     flow->pcb = NULL;
     flow->is_over = true;
+    flow->error = 0;
     /* After its FIN the script only wants no more input: what it has sent still goes out. */
     flow->is_reset = error != ERR_CLSD && !flow->has_fin;
     mark_active(flow);
@@ -765,7 +827,7 @@ static void adopt_pcb(struct flow *flow)
     struct tcp_pcb *pcb = tcp_active_pcbs;
 
     if (!pcb || pcb->state != SYN_RCVD || pcb->callback_arg != flow) {
-        note_starved(flow->local_port, ENOMEM);
+        note_starved(flow->local_port);
         flow->is_over = true;
         flow->is_reset = true;
         mark_active(flow);
@@ -851,7 +913,7 @@ bool sc_relay_deliver(void)
 {
     bool was_any = packets_count != 0;
 
-    if (starvation != ERR_OK)
+    if (has_starved)
         end_starved();
     while (packets_count) {
         while (packets_count) {
@@ -883,7 +945,7 @@ static err_t send_to_script(struct pbuf *packet)
     if (!copy) {
         struct sc_packet_info info = sc_packet_inspect(packet);
         if (info.flags & TCP_SYN)
-            note_starved(info.destination_port, ENOMEM);
+            note_starved(info.destination_port);
         return ERR_MEM;
     }
     queue_packet(copy, true);
@@ -943,14 +1005,8 @@ static bool watch_socket(struct flow *flow)
     return flow->is_watched;
 }
 
-/* Has the peer answered, with a reset? */
-static bool is_refusal(int error)
-{
-    return error == ECONNREFUSED || error == ECONNRESET || error == ECONNABORTED || error == EPIPE;
-}
-
-/* What to do with the SYN of a connection whose attempt at the host has ended with `error`: hand it
- * to a listener, or to nobody when it was refused. Anything else is no answer at all. */
+/* Goes on with the SYN of a connection whose attempt at the host has ended with `error`: hands it
+ * to the listener, or leaves the failure to step_flow. */
 static void answer_syn(struct flow *flow, int error)
 {
     struct pbuf *syn = flow->syn;
@@ -959,34 +1015,33 @@ static void answer_syn(struct flow *flow, int error)
     flow->is_connecting = false;
     flow->is_writable = error == 0;
     flow->is_over = error != 0;
+    flow->error = error;
     mark_active(flow);
-    if (error == 0 || is_refusal(error)) {
+    if (error == 0)
         queue_packet(syn, false);
-        return;
-    }
-    pbuf_free(syn);
-    note_starved(flow->local_port, error);
+    else
+        pbuf_free(syn);
 }
 
-/* Takes `syn`. lwIP repeats a SYN that gets no answer. */
+/* Takes `syn`. */
 static void start_flow(const struct sc_packet_info *info, struct pbuf *syn)
 {
     struct sockaddr_storage address;
     socklen_t length = host_address(info, &address);
     int fd = sc_relay_socket_open(address.ss_family);
-    int error = fd < 0 ? errno : ENOMEM;
-    struct flow *flow = fd >= 0 ? new_flow(info, fd) : NULL;
+    int error = fd < 0 ? errno : 0;
+    struct flow *flow = new_flow(info, fd);
 
     if (!flow) {
-        if (fd >= 0)
-            sc_relay_socket_close(fd, false);
+        sc_relay_socket_close(fd, false);
         pbuf_free(syn);
-        note_starved(info->source_port, error);
+        note_starved(info->source_port);
         return;
     }
     flow->syn = syn;
     flow->is_connecting = true;
-    error = sc_relay_socket_connect(fd, (struct sockaddr *)&address, length);
+    if (!error)
+        error = sc_relay_socket_connect(fd, (struct sockaddr *)&address, length);
     if (error == EINPROGRESS && !watch_socket(flow))
         error = ENOMEM;
     if (error != EINPROGRESS)
@@ -1021,7 +1076,7 @@ err_t sc_relay_send(struct pbuf *packet)
     leave_far_side(counted);
     if (!copy) {
         if (is_syn && !flow)
-            note_starved(info.source_port, ENOMEM);
+            note_starved(info.source_port);
         return ERR_MEM;
     }
     if (is_syn && !flow)
@@ -1066,6 +1121,8 @@ static void step_flow(struct flow *flow)
 {
     if (flow->is_connecting && flow->is_writable)
         finish_connect(flow);
+    if (flow->error && !flow->pcb)
+        fail_script_side(flow);
     write_output(flow);
     /* A flow that was shut before epoll knew it most likely has nothing left but its end. */
     if (flow->was_shut && !flow->is_watched)

@@ -1445,6 +1445,27 @@ static void test_names(void **state)
     close_and_destroy(id);
 }
 
+/* lwIP tells by ICMP that nothing listens on the server's port. */
+static void test_dead_name_server(void **state)
+{
+    ip_addr_t address = IPADDR4_INIT_BYTES(127, 0, 0, 1);
+    struct sc_message m;
+
+    LWIP_UNUSED_ARG(state);
+    LOCK_TCPIP_CORE();
+    dns_setserver(0, &address);
+    UNLOCK_TCPIP_CORE();
+    uint64_t start = now_ms();
+    open_socket(SC_TCP, "device.example", PORT);
+    assert_true(next_message(&m, LONG));
+    assert_int_equal(m.id, SC_MSG_CONN_CNF);
+    assert_int_equal(m.error, SC_ERR_TIMEOUT);
+    assert_string_equal(m.reason,
+                        "dns: no DNS server can be reached or knows the name: device.example");
+    assert_true(now_ms() - start < 900);
+    assert_true(sc_destroy(m.socket));
+}
+
 /* An answer for the time before sc_stop must not be taken for that of a socket after it. */
 static void test_late_answer_after_restart(void **state)
 {
@@ -1576,6 +1597,7 @@ int main(int argc, char **argv)
         TEST(test_keepalive_tells_a_dead_peer),
         TEST(test_datagrams),
         TEST(test_names),
+        TEST(test_dead_name_server),
         TEST(test_late_answer_after_restart),
     };
 
