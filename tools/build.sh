@@ -52,11 +52,79 @@ lacks_cmocka()
     esac
 }
 
-# configure PRESET [cmake arguments]
+# The options that a build directory was given, one -DNAME=VALUE a line, are in build/PRESET.options
+# and stay until `./dev build --defaults`. A source tree is among them unless it is Debian's.
+
+# all_options [-DNAME=VALUE...]: those and these; of several with one name the last.
+all_options()
+{
+    {
+        grep -Ev '^-D(LWIP|MBEDTLS)_DIR=' "$options" 2>/dev/null || true
+        [ $# -eq 0 ] || printf '%s\n' "$@"
+        [ "$lwip_tree" = "$(cache_dir)/lwip-2.2" ] || printf '%s\n' "-DLWIP_DIR=$lwip_tree"
+        [ "$mbedtls_tree" = "$(cache_dir)/mbedtls-3.6" ] ||
+            printf '%s\n' "-DMBEDTLS_DIR=$mbedtls_tree"
+    } | awk '{
+            name = $0
+            sub(/[:=].*/, "", name)
+            if (!(name in last))
+                names[++count] = name
+            last[name] = $0
+        }
+        END {
+            for (i = 1; i <= count; i++)
+                print last[names[i]]
+        }'
+}
+
+# tell_options PRESET: says so when it is not built with the defaults.
+tell_options()
+{
+    [ -s "$root/build/$1.options" ] || return 0
+    preset_word=
+    [ "$1" = release ] || preset_word=" $1"
+    say "built with$(sed 's/^-D/ /' "$root/build/$1.options" | tr -d '\n')" \
+        "(./dev build$preset_word --defaults resets)"
+}
+
+# The next build starts from the options of before.
+undo_configuring()
+{
+    rm -f "$options.new" "$cache" "$root/build/$preset/build.ninja"
+}
+
+# The options that were given and that nothing has asked for, as cmake says in LOG.
+unused_options()
+{
+    awk '/Manually-specified variables were not used/ { is_list = 1; next }
+        is_list && /^    [^ ]/ { print $1 }
+        /^[^ ]/ { is_list = 0 }' "$1"
+}
+
+# refuse_unused NAME...
+refuse_unused()
+{
+    known=$(sed -n 's/^\([A-Za-z][A-Za-z0-9_]*\):\(BOOL\|STRING\|PATH\|FILEPATH\)=.*/\1/p' "$cache")
+    undo_configuring
+    for unused; do
+        nearest=$(printf '%s\n' "$known" | awk -v wanted="$unused" -f "$root/tools/nearest.awk")
+        say "dev: there is no build option $unused.${nearest:+ Did you mean $nearest?}"
+    done
+    known=$(printf '%s\n' "$known" | grep -E '^(SC_DEFAULT_|SOCKETCORE_|LWIP_DIR|MBEDTLS_DIR)')
+    die "nothing was built. The options of this project:" \
+        "$(printf '%s\n' "$known" | paste -s -d ' ' | fold -s -w 90 | sed '2,$s/^/     /')"
+}
+
+# configure PRESET [-DNAME=VALUE...]
 configure()
 {
     preset=$1
     shift
+    options=$root/build/$preset.options
+    cache=$root/build/$preset/CMakeCache.txt
+    if [ "${is_reset:-no}" = yes ]; then
+        rm -f "$options" "$cache"
+    fi
     source_tree "$preset" LWIP_DIR lwip src/core/tcp_in.c
     lwip_tree=$tree
     source_tree "$preset" MBEDTLS_DIR mbedtls library/ssl_msg.c
@@ -65,20 +133,26 @@ configure()
         return 0
     fi
     step "Configuring $preset in build/$preset"
-    # A clone that was moved has a cache full of old paths.
-    fresh=
-    if [ -f "$root/build/$preset/CMakeCache.txt" ] &&
-        [ "$(cached_value "$preset" CMAKE_HOME_DIRECTORY)" != "$root" ]; then
-        fresh=--fresh
-    fi
+    all_options "$@" >"$options.new"
+    set --
+    while IFS= read -r option; do
+        set -- "$@" "$option"
+    done <"$options.new"
     configure_log="$root/build/$preset.configure.log"
-    if (cd "$root" && cmake $fresh --preset "$preset" "-DLWIP_DIR=$lwip_tree" \
-        "-DMBEDTLS_DIR=$mbedtls_tree" "$@") >"$configure_log" 2>&1; then
+    # --fresh: nothing counts but these options, and a clone may have been moved.
+    if (cd "$root" && LC_ALL=C.UTF-8 cmake --fresh --preset "$preset" "$@" \
+        "-DLWIP_DIR=$lwip_tree" "-DMBEDTLS_DIR=$mbedtls_tree") >"$configure_log" 2>&1; then
+        # shellcheck disable=SC2046 # a list of words
+        set -- $(unused_options "$configure_log")
+        [ $# -eq 0 ] || refuse_unused "$@"
+        mv "$options.new" "$options"
         grep 'no unit tests' "$configure_log" >&2 || true
         rm -f "$configure_log"
         return 0
     fi
     tail -n 30 "$configure_log" >&2
+    undo_configuring
+    die_if_full "$configure_log" "$root/build"
     die "cmake could not configure $preset; the reason is above." \
         "If it talks about files that are gone, run ./dev clean and try again."
 }
@@ -129,13 +203,18 @@ run_build()
     if [ -f "$root/build/$preset/socketcore.so" ] || [ ! -t 2 ]; then
         [ -f "$root/build/$preset/socketcore.so" ] || step "Building $preset"
         # shellcheck disable=SC2086 # a list of words
-        cmake --build "$root/build/$preset" --target $build_targets -- --quiet \
+        LC_ALL=C.UTF-8 cmake --build "$root/build/$preset" --target $build_targets -- --quiet \
             >"$build_log" 2>&1 && return
         cat "$build_log" >&2
     else
         # shellcheck disable=SC2086
         cmake --build "$root/build/$preset" --target $build_targets >&2 && return
+        # What a terminal has got cannot be read; what has failed fails once more, with its reason.
+        # shellcheck disable=SC2086
+        LC_ALL=C.UTF-8 cmake --build "$root/build/$preset" --target $build_targets \
+            >"$build_log" 2>&1 && return
     fi
+    die_if_full "$build_log" "$root/build" "${TMPDIR:-/tmp}"
     die "building $preset failed; the compiler's messages are above." \
         "After a fix, run the same command again. If it makes no sense, ./dev clean first."
 }
@@ -172,4 +251,5 @@ build_preset()
     # shellcheck disable=SC2046 # a list of words
     need_packages build $(groups_to_build "$1")
     with_lock "$root/build/$1.lock" configure_and_build "$@" || exit 1
+    tell_options "$1"
 }

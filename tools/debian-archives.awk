@@ -1,6 +1,6 @@
 # Reads one file of apt sources, deb822 (*.sources) or one-line (*.list), and writes for each entry
-# that may be Debian's main archive a file out/candidate-RANK-N.sources: the deb-src entry of the
-# stable release at the same place, with the same keyring. Rank 0 is surely meant as Debian's.
+# that may be Debian's main archive a file out/candidate-RANK-N.sources: the deb-src entry of
+# `release` at the same place, with the same keyring. Rank 0 is surely meant as Debian's.
 # SPDX-License-Identifier: MIT
 
 function known_suite(suite)
@@ -31,7 +31,7 @@ function candidate(uri, suites, components, signed,    rank, name)
     name = out "/candidate-" rank "-" name "-" (++written) ".sources"
     print "Types: deb-src" > name
     print "URIs: " uri > name
-    print "Suites: stable" > name
+    print "Suites: " release > name
     print "Components: main" > name
     if (signed != "")
         print "Signed-By: " signed > name

@@ -6,7 +6,7 @@ set -eu
 
 policy=/usr/sbin/policy-rc.d
 own_policy=
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 remove_policy()
 {

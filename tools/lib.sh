@@ -23,6 +23,30 @@ die()
     exit 1
 }
 
+# has_no_room DIRECTORY: is the file system that it is on full, or nearly so?
+has_no_room()
+{
+    df -Pk "$1" 2>/dev/null | awk 'NR == 2 { is_full = $4 < 2048 } END { exit !is_full }' ||
+        df -Pi "$1" 2>/dev/null | awk 'NR == 2 { is_full = $2 > 0 && $4 == 0 } END { exit !is_full }'
+}
+
+# die_if_full LOG DIRECTORY...: LOG is what a program said that has failed, and these are where it
+# writes. What does not fit is not told as something else.
+die_if_full()
+{
+    full_log=$1
+    shift
+    for full_place; do
+        if has_no_room "$full_place"; then
+            die "the disk is full: $full_place has no room left." "Make room there and try again."
+        fi
+    done
+    if grep -Eqs 'No space left on device|enough free space|Disk quota exceeded' "$full_log"; then
+        die "the disk is full; the message above says where." \
+            "Make room (this was about $(printf '%s, ' "$@" | sed 's/, $//')) and try again."
+    fi
+}
+
 cache_dir()
 {
     printf '%s/socketcore\n' "${XDG_CACHE_HOME:-${HOME:?neither HOME nor XDG_CACHE_HOME is set}/.cache}"

@@ -86,13 +86,17 @@ install_missing()
             "As root, run: apt-get install --no-install-recommends $need_missing" \
             "then ./dev $1 again."
     fi
-    need_log=$(mktemp)
+    need_log=$(mktemp) || exit 1
     # shellcheck disable=SC2086
     if $as_root sh "$root/tools/install-packages.sh" $need_missing >"$need_log" 2>&1; then
         rm -f "$need_log"
         return 0
     fi
     tail -n 15 "$need_log" >&2
+    (die_if_full "$need_log" / /usr /var/cache/apt/archives /var/lib/dpkg "${TMPDIR:-/tmp}") || {
+        rm -f "$need_log"
+        exit 1
+    }
     rm -f "$need_log"
     die "installing $need_missing failed; the end of what apt-get said is above." \
         "Check the network and the machine's apt sources, or install them by hand as root:" \

@@ -8,7 +8,7 @@ if(NOT VALGRIND_INCLUDE_DIR OR NOT SOCKETCORE_SANITIZE STREQUAL "" OR NOT TARGET
     return()
 endif()
 
-set(instructions "${CMAKE_SOURCE_DIR}/bench/instructions")
+set(instructions "${PROJECT_SOURCE_DIR}/bench/instructions")
 
 add_library(lwip_instructions STATIC EXCLUDE_FROM_ALL ${lwip_sources})
 target_include_directories(lwip_instructions SYSTEM PUBLIC "${LWIP_DIR}/src/include")
@@ -16,10 +16,10 @@ target_include_directories(lwip_instructions PUBLIC "${instructions}")
 target_compile_options(lwip_instructions PRIVATE -w)
 
 add_library(sc_instructions STATIC EXCLUDE_FROM_ALL ${core_sources}
-    "${CMAKE_SOURCE_DIR}/src/port/firmware/service.c"
-    "${CMAKE_SOURCE_DIR}/src/port/firmware/memory.c")
-target_include_directories(sc_instructions PUBLIC "${CMAKE_SOURCE_DIR}/include"
-    "${CMAKE_SOURCE_DIR}/src")
+    "${PROJECT_SOURCE_DIR}/src/port/firmware/service.c"
+    "${PROJECT_SOURCE_DIR}/src/port/firmware/memory.c")
+target_include_directories(sc_instructions PUBLIC "${PROJECT_SOURCE_DIR}/include"
+    "${PROJECT_SOURCE_DIR}/src")
 target_link_libraries(sc_instructions PUBLIC lwip_instructions mbedtls_firmware)
 add_own_warnings(sc_instructions)
 
@@ -34,5 +34,5 @@ target_link_libraries(instructions PRIVATE
 # Without it the first call of each function of the C library would count its lookup.
 target_link_options(instructions PRIVATE -Wl,-z,now)
 set_target_properties(instructions PROPERTIES
-    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bench")
+    RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
 add_own_warnings(instructions)

@@ -42,24 +42,8 @@ __attribute__((visibility("default"))) int luaopen_socketcore(void *L)
 local root = os.getenv "SC_ROOT"
 local is_wanted = os.getenv "SC_SUITE" == "release" -- dev runs that build only
 
-local function quoted(text)
-    return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
--- What a command prints, without the last newline, and its exit status.
-local function shell(command)
-    local pipe = io.popen("{ " .. command .. "\n} 2>&1; echo \" $?\"")
-    local output = pipe:read "*a"
-    pipe:close()
-    local text, status = output:match "^(.-)\n? (%d+)\n$"
-    return text, tonumber(status)
-end
-
-local function must(command)
-    local output, status = shell(command)
-    assert(status == 0, command .. ": " .. output)
-    return output
-end
+local commands = require "test.support.commands"
+local quoted, shell, must, write = commands.quoted, commands.shell, commands.must, commands.write
 
 describe("./dev run", function()
     if not is_wanted then
@@ -67,12 +51,6 @@ describe("./dev run", function()
     end
 
     local place, project, cache
-
-    local function write(path, content)
-        local file = assert(io.open(path, "w"))
-        file:write(content)
-        file:close()
-    end
 
     local function dev(arguments, environment)
         return shell("cd " .. quoted(place .. "/a directory") .. " && XDG_CACHE_HOME="
@@ -94,7 +72,7 @@ describe("./dev run", function()
     local function answer()
         local output, status = dev "run tell.lua"
         assert.equal(0, status, output)
-        return output
+        return output:match "[^\n]*$"
     end
 
     -- True when a run thinks that there may be something to build.
@@ -124,7 +102,7 @@ describe("./dev run", function()
             os.exit(42)
         ]])
         write(place .. "/a directory/beside.lua", 'return "beside it"\n')
-        assert.equal("first\tDebian's", (answer():match "[^\n]*$"))
+        assert.equal("first\tDebian's", answer())
     end)
 
     teardown(function()

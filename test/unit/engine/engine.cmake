@@ -18,10 +18,10 @@ target_compile_options(mbedtls_reference PRIVATE -w)
 foreach(side engine reference)
     add_executable(answers_${side} "${CMAKE_CURRENT_LIST_DIR}/answers.c")
     set_target_properties(answers_${side} PROPERTIES
-        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/test")
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/test")
     add_own_warnings(answers_${side})
 endforeach()
-target_link_libraries(answers_engine PRIVATE mbedtls)
+target_link_libraries(answers_engine PRIVATE sc_mbedtls)
 target_link_libraries(answers_reference PRIVATE mbedtls_reference)
 add_test(NAME engine COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/compare.sh"
     $<TARGET_FILE:answers_engine> $<TARGET_FILE:answers_reference>)

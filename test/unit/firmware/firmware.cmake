@@ -11,8 +11,8 @@ if(NOT CMOCKA_INCLUDE_DIR OR NOT CMOCKA_LIBRARY)
     return()
 endif()
 
-set(firmware_port "${CMAKE_SOURCE_DIR}/src/port/firmware")
-set(firmware_test "${CMAKE_SOURCE_DIR}/test/unit/firmware")
+set(firmware_port "${PROJECT_SOURCE_DIR}/src/port/firmware")
+set(firmware_test "${PROJECT_SOURCE_DIR}/test/unit/firmware")
 
 add_library(mbedtls_firmware STATIC ${mbedtls_sources})
 target_include_directories(mbedtls_firmware SYSTEM PUBLIC "${MBEDTLS_DIR}/include")
@@ -37,8 +37,8 @@ foreach(memory pools heap)
 
     add_library(sc_firmware_${memory} STATIC ${core_sources} "${firmware_port}/service.c"
         "${firmware_port}/memory.c")
-    target_include_directories(sc_firmware_${memory} PUBLIC "${CMAKE_SOURCE_DIR}/include"
-        "${CMAKE_SOURCE_DIR}/src")
+    target_include_directories(sc_firmware_${memory} PUBLIC "${PROJECT_SOURCE_DIR}/include"
+        "${PROJECT_SOURCE_DIR}/src")
     target_link_libraries(sc_firmware_${memory} PUBLIC lwip_firmware_${memory} mbedtls_firmware)
     target_compile_definitions(sc_firmware_${memory} PRIVATE SC_SERVICE_START_MS=200)
     add_own_warnings(sc_firmware_${memory})
@@ -51,7 +51,7 @@ foreach(memory pools heap)
         "$<LINK_GROUP:RESCAN,sc_firmware_${memory},lwip_firmware_${memory},mbedtls_firmware>"
         "${CMOCKA_LIBRARY}")
     set_target_properties(test_firmware_${memory} PROPERTIES
-        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/test")
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/test")
     add_own_warnings(test_firmware_${memory})
     add_test(NAME test_firmware_${memory} COMMAND test_firmware_${memory})
     set_tests_properties(test_firmware_${memory} PROPERTIES TIMEOUT 120)
@@ -68,7 +68,7 @@ target_compile_options(mbedtls_firmware_tls13 PRIVATE -w)
 
 # The example is documentation that compiles, and does what it says without assertions too.
 add_library(sc_firmware_example OBJECT "${firmware_port}/post_example.c")
-target_include_directories(sc_firmware_example PRIVATE "${CMAKE_SOURCE_DIR}/include")
+target_include_directories(sc_firmware_example PRIVATE "${PROJECT_SOURCE_DIR}/include")
 target_include_directories(sc_firmware_example SYSTEM PRIVATE "${LUA_INCLUDE_DIR}")
 target_link_libraries(sc_firmware_example PRIVATE lwip_firmware_pools)
 add_own_warnings(sc_firmware_example)
@@ -87,7 +87,7 @@ if(LUA_LIBRARY)
         "$<LINK_GROUP:RESCAN,sc_firmware_pools,lwip_firmware_pools,mbedtls_firmware>"
         "${LUA_LIBRARY}" "${CMOCKA_LIBRARY}")
     set_target_properties(test_firmware_example PROPERTIES
-        RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/test")
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/test")
     add_own_warnings(test_firmware_example)
     add_test(NAME test_firmware_example COMMAND test_firmware_example)
     set_tests_properties(test_firmware_example PROPERTIES TIMEOUT 120)
