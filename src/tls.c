@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "socketcore_port.h"
+#include "tls_certs.h"
 #include "tls_credentials.h"
 #include "tls_reason.h"
 #include "tls_records.h"
@@ -224,7 +225,25 @@ static void note_validity(struct sc_tls_validity *validity, const mbedtls_x509_c
     validity->until = LWIP_MIN(validity->until, seconds_of(&crt->valid_to));
 }
 
-/* mbedTLS also finds an IP address in a DNS name or the common name, and a host's name in a URI. */
+/* Is `name` the DNS name of a certificate, or in place of its wildcard's first label? */
+static bool is_dns_name(const mbedtls_x509_buf *dns, const char *name)
+{
+    const char *pattern = (const char *)dns->p;
+    size_t length = dns->len;
+
+    if (length > 2 && pattern[0] == '*' && pattern[1] == '.') {
+        const char *label_end = strchr(name, '.');
+        if (!label_end || label_end == name)
+            return false;
+        name = label_end;
+        pattern++;
+        length--;
+    }
+    return strlen(name) == length && lwip_strnicmp(pattern, name, length) == 0;
+}
+
+/* mbedTLS also finds an IP address in a DNS name or the common name, and a host's name in a URI;
+ * only the common name of a certificate without other names is left to it. */
 static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_credentials *c)
 {
     uint32_t ip[4];
@@ -235,17 +254,21 @@ static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_cr
         if (type == MBEDTLS_X509_SAN_IP_ADDRESS && ip_length && san->buf.len == ip_length &&
             memcmp(san->buf.p, ip, ip_length) == 0)
             return false;
-        if (type == MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER && !c->is_literal &&
-            san->buf.len == strlen(c->name) && memcmp(san->buf.p, c->name, san->buf.len) == 0)
-            return true;
+        if (type == MBEDTLS_X509_SAN_DNS_NAME && !c->is_literal && is_dns_name(&san->buf, c->name))
+            return false;
     }
-    return c->is_literal;
+    return c->is_literal || crt->subject_alt_names.buf.p;
 }
 
 static int on_certificate(void *context, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
 {
     struct sc_tls_channel *t = context;
 
+    if (depth < 0) {
+        sc_tls_note_unread(&t->verdict, &crt->raw, -(int)*flags,
+                           depth == SC_TLS_DEPTH_UNREAD_FIRST);
+        return 0;
+    }
     if (t->credentials->name_check == SC_NAME_IGNORED)
         *flags &= ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH;
     else if (depth == 0 && is_named_wrongly(crt, t->credentials))
@@ -749,6 +772,8 @@ static void describe(struct sc_channel *channel, struct sc_tls_info *info)
         return;
     mbedtls_x509_dn_gets(info->subject, sizeof(info->subject), &crt->subject);
     mbedtls_x509_dn_gets(info->issuer, sizeof(info->issuer), &crt->issuer);
+    if (!crt->valid_to.year) /* it could not be read */
+        return;
     snprintf(info->expires, sizeof(info->expires), "%04d-%02d-%02d %02d:%02d:%02d",
              crt->valid_to.year, crt->valid_to.mon, crt->valid_to.day, crt->valid_to.hour,
              crt->valid_to.min, crt->valid_to.sec);

@@ -8,16 +8,13 @@
 
 #include "socketcore_port.h"
 #include "tls_lock.h"
-#include "tls_reason.h"
+#include "tls_read.h"
 #include "tls_sessions.h"
 
 #include "lwip/ip_addr.h"
 #include "lwip/mem.h"
 #include "lwip/tcpip.h"
 
-#include <mbedtls/error.h>
-#include <mbedtls/pem.h>
-#include <mbedtls/platform_util.h>
 #include <mbedtls/sha256.h>
 #include <psa/crypto.h>
 #include <stdio.h>
@@ -27,7 +24,7 @@
 #ifndef SC_TLS_CREDENTIALS_KEPT
 #define SC_TLS_CREDENTIALS_KEPT 0
 #endif
-#define REASON_MAX 160
+#define REASON_MAX 200
 
 static char reason_text[REASON_MAX];
 
@@ -157,74 +154,55 @@ static enum sc_error refuse(const char **reason, enum sc_error error, const char
     return error;
 }
 
-static enum sc_error refuse_part(const char **reason, const char *part, int ret)
+/* What sc_tls_read_certs and sc_tls_read_key have returned. */
+static enum sc_error refuse_part(const char **reason, const char *part, enum sc_error error,
+                                 const char *why)
 {
-    if (sc_tls_is_out_of_memory(ret))
-        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
-    if (ret > 0)
-        snprintf(reason_text, sizeof(reason_text),
-                 "tls: cert.%s: %d of the certificates do not parse", part, ret);
-    else if (ret == MBEDTLS_ERR_PK_PASSWORD_REQUIRED)
-        snprintf(reason_text, sizeof(reason_text),
-                 "tls: cert.%s is encrypted, clientPassword is missing", part);
-    else if (ret == MBEDTLS_ERR_PK_PASSWORD_MISMATCH)
-        snprintf(reason_text, sizeof(reason_text), "tls: cert.clientPassword does not fit cert.%s",
-                 part);
-    else
-        snprintf(reason_text, sizeof(reason_text),
-                 "tls: cert.%s does not parse: neither PEM nor DER that is known (-0x%04x)", part,
-                 (unsigned)-ret);
-    return refuse(reason, SC_ERR_SSL_INIT, reason_text);
+    if (error == SC_ERR_NOMEM)
+        return refuse(reason, error, "tls: out of memory");
+    snprintf(reason_text, sizeof(reason_text), "tls: cert.%s: %s", part, why);
+    return refuse(reason, error, reason_text);
 }
 
-/* mbedTLS takes PEM text with its NUL and DER without. A copy, because the caller's may have
- * none. */
-static unsigned char *copy_with_nul(const struct sc_bytes *bytes, size_t *length)
+/* One line for each bundle, as it is read again for each server. */
+static void log_left_out(const struct sc_left_out *left_out, const struct sc_bytes *bundle)
 {
-    unsigned char *copy = mem_malloc((mem_size_t)(bytes->length + 1));
+    static unsigned char logged[SC_FINGERPRINT_SIZE]; /* script thread */
+    unsigned char hash[SC_FINGERPRINT_SIZE];
+    char text[280];
 
-    if (!copy)
-        return NULL;
-    memcpy(copy, bytes->data, bytes->length);
-    copy[bytes->length] = '\0';
-    bool is_pem = strstr((const char *)copy, "-----BEGIN ") != NULL;
-    *length = bytes->length + (is_pem ? 1 : 0);
-    return copy;
+    if (!left_out->count || mbedtls_sha256(bundle->data, bundle->length, hash, 0) != 0 ||
+        memcmp(hash, logged, sizeof(hash)) == 0)
+        return;
+    memcpy(logged, hash, sizeof(hash));
+    snprintf(text, sizeof(text),
+             "tls: caCert \"system\": %u of %u certificates cannot be read and are left out: %s",
+             (unsigned)left_out->count, (unsigned)left_out->of, left_out->which);
+    sc_port_log(SC_LOG_WARN, text);
 }
 
-/* PEM text may have a key beside the certificates. */
-static void free_copy(unsigned char *copy, size_t length)
+static enum sc_error read_certs(mbedtls_x509_crt *certs, enum sc_cert_use use,
+                                const struct sc_bytes *bytes, const char *part, const char **reason)
 {
-    mbedtls_platform_zeroize(copy, length);
-    mem_free(copy);
-}
+    struct sc_left_out left_out;
+    char why[SC_TLS_WHY_MAX];
+    enum sc_error error = sc_tls_read_certs(certs, use, bytes, &left_out, why);
 
-static enum sc_error read_certs(mbedtls_x509_crt *certs, const struct sc_bytes *bytes,
-                                const char *part, const char **reason)
-{
-    size_t length;
-    unsigned char *copy = copy_with_nul(bytes, &length);
-
-    if (!copy)
-        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
-    int ret = mbedtls_x509_crt_parse(certs, copy, length);
-    free_copy(copy, bytes->length);
-    return ret == 0 ? SC_OK : refuse_part(reason, part, ret);
+    if (error != SC_OK)
+        return refuse_part(reason, part, error, why);
+    log_left_out(&left_out, bytes);
+    return SC_OK;
 }
 
 static enum sc_error read_key(struct sc_tls_credentials *c, const struct sc_cert *cert,
                               const char **reason)
 {
-    size_t length;
-    unsigned char *copy = copy_with_nul(&cert->client_key, &length);
+    char why[SC_TLS_WHY_MAX];
+    enum sc_error error =
+        sc_tls_read_key(&c->client_key, &cert->client_key, &cert->client_password, why);
 
-    if (!copy)
-        return refuse(reason, SC_ERR_NOMEM, "tls: out of memory");
-    int ret = mbedtls_pk_parse_key(&c->client_key, copy, length, cert->client_password.data,
-                                   cert->client_password.length, sc_tls_random, NULL);
-    free_copy(copy, cert->client_key.length);
-    if (ret != 0)
-        return refuse_part(reason, "clientKey", ret);
+    if (error != SC_OK)
+        return refuse_part(reason, "clientKey", error, why);
     if (mbedtls_pk_check_pair(&c->client_cert.pk, &c->client_key, sc_tls_random, NULL) != 0)
         return refuse(reason, SC_ERR_SSL_INIT, "tls: cert.clientKey does not belong to clientCert");
     return SC_OK;
@@ -246,7 +224,7 @@ static enum sc_error read_client(struct sc_tls_credentials *c, const struct sc_c
                                : "tls: cert.clientKey needs clientCert too");
     if (!has_cert)
         return SC_OK;
-    enum sc_error error = read_certs(&c->client_cert, &cert->client_cert, "clientCert", reason);
+    enum sc_error error = read_certs(&c->client_cert, SC_CERT_OWN, &cert->client_cert, "clientCert", reason);
     if (error == SC_OK)
         error = read_key(c, cert, reason);
     if (error == SC_OK &&
@@ -419,11 +397,16 @@ static void take_fingerprint(const struct sc_open_args *args, const struct sc_ce
     mbedtls_sha256_free(&hash);
 }
 
+static bool wants_system_ca(const struct sc_cert *cert)
+{
+    return cert->ca_cert.length == 6 && memcmp(cert->ca_cert.data, "system", 6) == 0;
+}
+
 /* The CA's bytes, or the platform's bundle of them. */
 static enum sc_error find_ca(const struct sc_cert *cert, struct sc_bytes *ca, const char **reason)
 {
     *ca = cert->ca_cert;
-    if (cert->ca_cert.length != 6 || memcmp(cert->ca_cert.data, "system", 6) != 0)
+    if (!wants_system_ca(cert))
         return SC_OK;
     if (sc_port_ca_bundle(&ca->data, &ca->length))
         return SC_OK;
@@ -460,7 +443,8 @@ static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_op
     error = read_name(c, cert->host_name ? cert->host_name : args->host, reason);
     c->has_ca = is_present(ca);
     if (error == SC_OK && c->has_ca)
-        error = read_certs(&c->ca, ca, "caCert", reason);
+        error = read_certs(&c->ca, wants_system_ca(cert) ? SC_CERT_SYSTEM : SC_CERT_TRUSTED, ca,
+                           "caCert", reason);
     if (error == SC_OK)
         error = read_client(c, cert, reason);
     if (error == SC_OK)

@@ -5,6 +5,7 @@
  */
 #include "tls_reason.h"
 
+#include "tls_certs.h"
 #include "tls_room.h"
 
 #include "lwip/def.h"
@@ -110,28 +111,6 @@ static const struct {
     { MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, SC_ERR_CLSD, "closed by the peer during the handshake" },
 };
 
-/* mbedTLS adds an error of a lower layer (7 bits) to its own (the others). */
-#define LOW_ERROR 0x7f
-
-bool sc_tls_is_out_of_memory(int ret)
-{
-    static const int high[] = {
-        MBEDTLS_ERR_SSL_ALLOC_FAILED,    MBEDTLS_ERR_X509_ALLOC_FAILED,
-        MBEDTLS_ERR_PK_ALLOC_FAILED,     MBEDTLS_ERR_PEM_ALLOC_FAILED,
-        MBEDTLS_ERR_ECP_ALLOC_FAILED,    MBEDTLS_ERR_MD_ALLOC_FAILED,
-        MBEDTLS_ERR_CIPHER_ALLOC_FAILED, MBEDTLS_ERR_DHM_ALLOC_FAILED,
-    };
-    int low = -ret & LOW_ERROR;
-
-    if (ret >= 0)
-        return false;
-    for (size_t i = 0; i < LWIP_ARRAYSIZE(high); i++)
-        if (-ret - low == -high[i])
-            return true;
-    return low == -MBEDTLS_ERR_MPI_ALLOC_FAILED || low == -MBEDTLS_ERR_ASN1_ALLOC_FAILED ||
-           ret == PSA_ERROR_INSUFFICIENT_MEMORY;
-}
-
 static const char *alert_name(unsigned char code)
 {
     for (size_t i = 0; i < LWIP_ARRAYSIZE(alerts); i++)
@@ -224,6 +203,15 @@ void sc_tls_note_certificate(struct sc_tls_verdict *v, const mbedtls_x509_crt *c
         collect_names(v->names, sizeof(v->names), crt);
 }
 
+void sc_tls_note_unread(struct sc_tls_verdict *v, const mbedtls_x509_buf *der, int ret,
+                        bool is_leaf)
+{
+    if (v->unread[0])
+        return;
+    v->is_leaf_unread = is_leaf;
+    sc_tls_explain_cert(v->unread, sizeof(v->unread), der->p, der->len, ret);
+}
+
 static void explain_verdict(char *out, size_t size, const struct sc_tls_verdict *v,
                             const char *wanted_name)
 {
@@ -247,6 +235,10 @@ static void explain_verdict(char *out, size_t size, const struct sc_tls_verdict 
         append(words, sizeof(words), "not acceptable", 14);
     snprintf(out, size, "tls: certificate verify failed: %s%s", words,
              v->depth ? " (a certificate above the server's)" : "");
+    /* Perhaps it was the one that led to a trusted CA. */
+    if ((v->flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) && v->unread[0])
+        snprintf(out + strlen(out), size - strlen(out),
+                 " (one that the server sent with it was left out: %s)", v->unread);
 }
 
 /* ---- all errors ---- */
@@ -264,6 +256,10 @@ enum sc_error sc_tls_explain(char *out, size_t size, int ret, const mbedtls_ssl_
         else
             snprintf(out, size, "tls: out of memory: a handshake takes about %d KB", HANDSHAKE_KB);
         return SC_ERR_NOMEM;
+    }
+    if (ret == MBEDTLS_ERR_SSL_BAD_CERTIFICATE && verdict->is_leaf_unread) {
+        snprintf(out, size, "tls: the server's certificate cannot be read: %s", verdict->unread);
+        return SC_ERR_SSL_INVALID;
     }
     if (ret == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED || ret == MBEDTLS_ERR_SSL_BAD_CERTIFICATE) {
         struct sc_tls_verdict all = *verdict;

@@ -20,6 +20,8 @@ struct sc_tls_verdict {
     int depth;             /* of the certificate with the first fault; 0 is the server's own */
     bool is_bad_signature; /* its issuer is trusted, but has not signed it */
     char names[128];       /* of the server's certificate */
+    char unread[80];       /* why the first certificate that could not be read was not */
+    bool is_leaf_unread;   /* that one is the server's own */
 };
 
 /* Does the certificate limit the names of those below it? mbedTLS does not look at that, so such a
@@ -30,8 +32,9 @@ bool sc_tls_has_name_constraints(const mbedtls_x509_crt *crt);
 void sc_tls_note_certificate(struct sc_tls_verdict *verdict, const mbedtls_x509_crt *crt, int depth,
                              uint32_t flags, const mbedtls_x509_crt *trusted);
 
-/* Does an error of mbedTLS's name memory, alone or under another error? */
-bool sc_tls_is_out_of_memory(int ret);
+/* A certificate that could not be read: its bytes, and mbedTLS's error. */
+void sc_tls_note_unread(struct sc_tls_verdict *verdict, const mbedtls_x509_buf *der, int ret,
+                        bool is_leaf);
 
 /* Writes one line for the error `ret` of mbedTLS and returns the script's number for it.
  * `wanted_name` is the name that the server's certificate was compared with. */

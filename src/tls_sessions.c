@@ -10,7 +10,7 @@
 #include "socketcore_port.h"
 #include "tls_credentials.h"
 #include "tls_lock.h"
-#include "tls_reason.h"
+#include "tls_certs.h"
 
 #include "lwip/mem.h"
 

@@ -141,6 +141,45 @@ describe("caCert = \"system\"", function()
             connect(server, "SSL_CERT_FILE=" .. pki.other_root().cert))
     end)
 
+    local function bundle(...)
+        local name = pki.path "pem"
+        h.write_file(name, table.concat { ... })
+        return "SSL_CERT_FILE=" .. name
+    end
+
+    local function odd_ca(number, spec)
+        spec = spec or { key = "ed25519", digest = "" }
+        spec.ca, spec.subject = true, "/CN=Odd " .. number
+        return pki.issue(spec).pem
+    end
+
+    it("passes over certificates that cannot be read, and says which in the log, once", function()
+        local server = tls.openssl { cert = pki.server() }
+        local root = pki.root().pem
+        local printed = connect(server, bundle(odd_ca(1), root, odd_ca(2, { key = "p224" }),
+            root:sub(1, 99), "\n", pki.other_root().pem))
+        assert.matches('warn: tls: caCert "system": 3 of 5 certificates cannot be read and are '
+            .. "left out: CN=Odd 1: key algorithm Ed25519 is not supported; CN=Odd 2: curve P-224 "
+            .. "is not supported; number 4: PEM that is damaged or cut short\n", printed, 1, true)
+        assert.matches("\n0%s+nil%s+true", printed)
+        assert.is_nil(printed:match "left out.*left out")
+    end)
+
+    it("verifies nothing by what it has passed over", function()
+        local odd = pki.issue { label = "odd", ca = true, subject = "/CN=Odd",
+            ext = { "nameConstraints=critical,permitted;DNS:localhost" } }
+        local server = tls.openssl { cert = pki.issue { issuer = odd, names = pki.server_names } }
+        assert.matches("not signed by a trusted CA", connect(server, bundle(odd.pem,
+            pki.root().pem)))
+    end)
+
+    it("without one that can be read makes no socket", function()
+        local server = tls.openssl { cert = pki.server() }
+        for _, text in ipairs { odd_ca(1) .. odd_ca(2), "no certificates" } do
+            assert.matches("^refused%s+19%s+tls: cert.caCert", connect(server, bundle(text)))
+        end
+    end)
+
     it("that is not there makes no socket", function()
         local server = tls.openssl { cert = pki.server() }
         local printed = connect(server, "SSL_CERT_FILE=/nonexistent/bundle.pem")

@@ -46,7 +46,7 @@ describe("a cert table", function()
 
     it("with one bad certificate among good ones is refused", function()
         local reason = refused { caCert = pki.root().pem .. BAD_PEM .. pki.other_root().pem }
-        assert.matches("caCert: 1 of the certificates", reason, 1, true)
+        assert.matches("caCert: certificate 2 of 3: not DER", reason, 1, true)
     end)
 
     it("with a clientCert that does not parse is refused", function()
@@ -67,6 +67,95 @@ describe("a cert table", function()
         assert.matches("clientKey needs clientCert", refused { clientKey = client.key_pem })
     end)
 
+    it("that is refused has told what it is and why", function()
+        local root = pki.root()
+        local function key(kind, form) return pki.convert(pki.key(kind), form or "pkey") end
+        local function ca(spec)
+            spec.ca, spec.subject = true, "/CN=Odd"
+            return pki.issue(spec).pem
+        end
+        local request = pki.path "csr"
+        pki.openssl("req -new -batch -key %s -subj /CN=x -out %s", root.key, request)
+        local ed = ca { key = "ed25519", digest = "" }
+        local cases = {
+            { "", "empty" },
+            { "ca.crt", "neither PEM nor DER (it must be the contents of a file, not its name)" },
+            { root.key_pem, "PEM that holds a PRIVATE KEY, not a CERTIFICATE" },
+            { key("rsa2048", "rsa -traditional"), "PEM that holds an RSA PRIVATE KEY, not a CERT" },
+            { pki.read(request), "PEM that holds a CERTIFICATE REQUEST, not a CERTIFICATE" },
+            { pki.convert(root.cert, "x509 -trustout"),
+                "PEM that holds a TRUSTED CERTIFICATE, not a CERTIFICATE" },
+            { key("ec256", "pkey -outform DER"), "DER, but not of a certificate" },
+            { pki.der(root):sub(1, -2), "DER that is cut short" },
+            { root.pem:sub(1, 200), "PEM that is damaged or cut short" },
+            { root.pem:gsub("\nM", "\n*", 1), "PEM that is damaged or cut short" },
+            { ed, "key algorithm Ed25519 is not supported" },
+            { root.pem .. root.pem:sub(1, 100) .. "\n" .. root.pem,
+                "certificate 2 of 3: PEM that is damaged or cut short" },
+            { root.pem .. ed, "certificate 2 of 2: key algorithm Ed25519 is not supported" },
+            { ca { key = "ed448", digest = "" }, "key algorithm Ed448 is not supported" },
+            { ca { key = "p224" }, "curve P-224 is not supported" },
+            { ca { key = "brainpool512" }, "curve brainpoolP512r1 is not supported" },
+            { ca { key = "rsapss" }, "key algorithm RSASSA-PSS is not supported" },
+            { ca { key = "rsa2048", digest = "sha3-256" },
+                "signature algorithm 2.16.840.1.101.3.4.3.14 is not supported" },
+            { ca { ext = { "nameConstraints=critical,permitted;DNS:a.test" } },
+                "critical extension nameConstraints is not supported" },
+            { ca { ext = { "1.2.3.4=critical,DER:0500" } },
+                "critical extension 1.2.3.4 is not supported" },
+            { ca { ext = { "certificatePolicies=DER:3000" } }, "malformed" },
+        }
+        for _, case in ipairs(cases) do
+            assert.matches("tls: cert.caCert: " .. case[2], refused { caCert = case[1] }, 1, true)
+        end
+
+        -- Only what is of use to the client itself is looked at.
+        cases = {
+            { client.key_pem, "PEM that holds a PRIVATE KEY, not a CERTIFICATE" },
+            { pki.issue { key = "ed25519", digest = "" }.pem,
+                "key algorithm Ed25519 is not supported" },
+            { client.pem .. client.pem:sub(1, 100), "certificate 2 of 2: PEM that is damaged" },
+        }
+        for _, case in ipairs(cases) do
+            assert.matches("tls: cert.clientCert: " .. case[2],
+                refused { clientCert = case[1], clientKey = client.key_pem }, 1, true)
+        end
+
+        cases = {
+            { "", "empty" },
+            { "client.key", "neither PEM nor DER" },
+            { client.pem, "PEM that holds a CERTIFICATE, not a PRIVATE KEY" },
+            { key("ec256", "pkey -pubout"), "PEM that holds a PUBLIC KEY, not a PRIVATE KEY" },
+            { "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n"
+                .. "-----END OPENSSH PRIVATE KEY-----\n", "an OpenSSH key" },
+            { key "ed25519", "key algorithm Ed25519 is not supported" },
+            { key("ed25519", "pkey -outform DER"), "key algorithm Ed25519 is not supported" },
+            { key "p224", "curve P-224 is not supported" },
+            { key("p224", "ec"), "curve P-224 is not supported" },
+            { key("ec256", "ec"):sub(1, -40), "PEM that is damaged or cut short" },
+            { pki.der(client), "DER, but not of a private key" },
+        }
+        for _, case in ipairs(cases) do
+            assert.matches("tls: cert.clientKey: " .. case[2],
+                refused { clientCert = client.pem, clientKey = case[1] }, 1, true)
+        end
+        for _, form in ipairs { "pkcs8 -topk8 -scrypt -passout pass:x",
+            "ec -aes128 -passout pass:x", "ec -camellia128 -passout pass:x" } do
+            local words = form:match "scrypt" or form:match "camellia"
+            assert.matches(words and "clientKey: encrypted in a way that is not supported"
+                or "clientPassword does not fit", refused { clientCert = client.pem,
+                clientKey = key("ec256", form), clientPassword = "y" }, 1, true)
+        end
+    end)
+
+    it("may hold more than is asked for", function()
+        local server = tls.openssl { cert = pki.server(),
+            args = "-Verify 3 -verify_return_error -CAfile " .. pki.root().cert }
+        local both = "some text\n" .. client.key_pem .. "more\n" .. client.pem
+        tls.try(server, { caCert = pki.root().key_pem .. pki.root().pem, hostName = "localhost",
+            clientCert = both, clientKey = both })
+    end)
+
     it("with a key that does not belong to the certificate is refused", function()
         for _, kind in ipairs { "ec256", "ec384", "rsa2048" } do
             assert.matches("clientKey does not belong to clientCert", refused {
@@ -80,7 +169,7 @@ describe("a cert table", function()
                 "pkcs8 -topk8 -v2 aes256 -passout pass:secret" } do
                 local made = pki.client(kind)
                 local cert = { clientCert = made.pem, clientKey = pki.convert(made.key, form) }
-                assert.matches("clientKey is encrypted, clientPassword is missing", refused(cert))
+                assert.matches("clientKey: encrypted, and clientPassword is missing", refused(cert))
                 cert.clientPassword = "Secret"
                 assert.matches("clientPassword does not fit", refused(cert))
                 cert.clientPassword = ""

@@ -76,10 +76,20 @@ local kinds = {
     rsa3072 = "-algorithm RSA -pkeyopt rsa_keygen_bits:3072",
     rsa4096 = "-algorithm RSA -pkeyopt rsa_keygen_bits:4096",
     ed25519 = "-algorithm ED25519",
+    ed448 = "-algorithm ED448",
+    p192 = "-algorithm EC -pkeyopt ec_paramgen_curve:prime192v1",
+    p224 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-224",
+    secp256k1 = "-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1",
+    brainpool256 = "-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1",
+    brainpool512 = "-algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP512r1",
+    explicit256 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256 "
+        .. "-pkeyopt ec_param_enc:explicit",
+    rsapss = "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048",
 }
 
 --- The file of a private key (PKCS#8 PEM) of a kind: ec256, ec384, ec521, rsa1024, rsa2048,
--- rsa3072, rsa4096, ed25519. The same label gives the same key.
+-- rsa3072, rsa4096, ed25519, or of one that mbedTLS does not know (`kinds` above). The same label
+-- gives the same key.
 function pki.key(kind, label)
     local name = kind .. (label or "")
     if not state.keys[name] then
@@ -152,7 +162,8 @@ end
 -- - `subject`: "/CN=..." ; `names`: SANs as openssl writes them, { "DNS:a.test", "IP:127.0.0.1" }
 -- - `ca`: true for a CA; `usage`, `extended`: keyUsage and extendedKeyUsage as openssl writes them
 -- - `ext`: more lines for openssl's extension file; `constraints = false`: no basicConstraints
--- - `start`, `finish`: "20200101000000Z"; `digest`: "sha256"
+-- - `start`, `finish`: "20200101000000Z"; `digest`: "sha256", "" where the key decides
+-- - `serial`: as openssl takes it; `sign`: more arguments for `openssl x509`
 function pki.issue(spec)
     spec.key_file = pki.key(spec.key or "ec256", spec.label)
     local request, ext, out = pki.path "csr", pki.path "ext", pki.path "crt.pem"
@@ -166,9 +177,10 @@ function pki.issue(spec)
             and ("-CA %s -CAkey %s"):format(spec.issuer.cert, spec.issuer.key)
             or ("-signkey %s"):format(spec.key_file)
         state.serial = (state.serial or os.time()) + 1
-        pki.openssl("x509 -req -in %s %s -set_serial %d -days 3650 -%s -extfile %s -out %s",
-            request, by,
-            state.serial, spec.digest or "sha256", ext, out)
+        local digest = spec.digest or "sha256"
+        pki.openssl("x509 -req -in %s %s -set_serial %s -days 3650 %s %s -extfile %s -out %s",
+            request, by, spec.serial or state.serial, digest == "" and "" or "-" .. digest,
+            spec.sign or "", ext, out)
     end
     local made = { cert = out, key = spec.key_file, pem = read(out), key_pem = read(spec.key_file),
         issuer = spec.issuer }

@@ -733,8 +733,6 @@ static bool is_starved(const struct tcp_pcb *pcb)
 
 static void end_starved(void)
 {
-    if (starvation == ERR_BUF)
-        sc_port_log(SC_LOG_WARN, "cannot open a socket (too many open files? see ulimit -n)");
     for (struct tcp_pcb *pcb = tcp_active_pcbs, *next; pcb; pcb = next) {
         next = pcb->next;
         if (is_starved(pcb))
@@ -1032,6 +1030,8 @@ static void start_flow(const struct sc_packet_info *info, struct pbuf *syn)
     int error = fd < 0 ? errno : 0;
     struct flow *flow = new_flow(info, fd);
 
+    if (error == EMFILE || error == ENFILE)
+        sc_port_log(SC_LOG_WARN, "cannot open a socket (too many open files? see ulimit -n)");
     if (!flow) {
         sc_relay_socket_close(fd, false);
         pbuf_free(syn);
