@@ -7,6 +7,8 @@ exclude_files = { "build" }
 files["lua"] = { globals = { "rtos", "sys", "socket", "log", "link" } }
 files["examples"] = { read_globals = { "sys", "socket", "log", "link" } }
 files["bench"] = { std = "max", read_globals = { "sys", "socket", "log", "link" } }
-files["test"] = { std = "max", read_globals = { "sys", "socket", "log", "link" } }
+-- os.tmpname ignores TMPDIR, where tools/test.sh looks for what a spec has left behind.
+files["test"] = { std = "max", read_globals = { "sys", "socket", "log", "link" },
+    not_globals = { "os.tmpname" } }
 files["tools"] = { std = "max" }
 files["test/spec"] = { std = "max+busted" }

@@ -59,9 +59,9 @@ int64_t sc_port_time(void);
  * when it has none. The bytes stay where they are until the next call. */
 bool sc_port_ca_bundle(const void **data, size_t *length);
 
-/* How many allocations of mbedTLS have failed since some start; it may wrap. What fails in TLS while
- * it grows is told as "out of memory": mbedTLS's own error often is another one, such as a bad
- * certificate. A platform that does not count returns 0. Any thread. */
+/* How many allocations of mbedTLS have failed since some start; it may wrap. What fails in TLS
+ * while it grows is told as "out of memory": mbedTLS's own error often is another one, such as a
+ * bad certificate. A platform that does not count returns 0. Any thread. */
 size_t sc_port_failed_allocations(void);
 
 /* Writes a line of TLS secrets to the key log (for Wireshark). False when the platform keeps none,

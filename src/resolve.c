@@ -116,6 +116,13 @@ void sc_resolve_stop(void)
 
 /* ---- literals and the host list ---- */
 
+static bool is_address_byte(char c)
+{
+    char lower = (char)(c | 0x20);
+
+    return (c >= '.' && c <= ':' && c != '/') || (lower >= 'a' && lower <= 'f') || lower == 'x';
+}
+
 /* With the core lock: a zone ("fe80::1%en0") is looked up among the interfaces. ipaddr_aton takes
  * addresses with other characters behind them too. */
 static bool parse_address(const char *text, ip_addr_t *address)
@@ -123,8 +130,9 @@ static bool parse_address(const char *text, ip_addr_t *address)
     LOCK_TCPIP_CORE();
     bool is_address = ipaddr_aton(text, address);
     UNLOCK_TCPIP_CORE();
-    char end = text[strspn(text, "0123456789abcdefABCDEFxX:.")];
-    return is_address && (end == '\0' || end == '%');
+    while (is_address_byte(*text))
+        text++;
+    return is_address && (*text == '\0' || *text == '%');
 }
 
 /* An IP literal, IPv6 also in brackets. */

@@ -123,7 +123,7 @@ static void log_connected(const struct sc_socket *s)
              s->tls && !s->tls->is_verified ? ", server not verified" : "");
 }
 /* About what lwIP needs for a segment. */
-#define PROBE_SIZE 2048
+#define PROBE_SIZE 1024
 
 /* ---- failures ---- */
 

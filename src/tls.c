@@ -47,9 +47,9 @@ struct sc_tls_channel {
     size_t flight_length;
     size_t room;          /* of `ssl` for input, as it was set up */
     size_t failed_before; /* sc_port_failed_allocations before the step that is under way */
-    size_t owed;    /* bytes in the record that mbedTLS is sending, see write_some */
-    bool is_set_up; /* `ssl` holds memory */
-    bool is_open;   /* the handshake is done */
+    size_t owed;          /* bytes in the record that mbedTLS is sending, see write_some */
+    bool is_set_up;       /* `ssl` holds memory */
+    bool is_open;         /* the handshake is done */
     bool is_name_due;
     bool was_offered; /* a session to resume */
     bool had_certificate;
@@ -248,6 +248,7 @@ static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_cr
 {
     uint32_t ip[4];
     size_t ip_length = c->is_literal ? mbedtls_x509_crt_parse_cn_inet_pton(c->name, ip) : 0;
+    bool has_names = false;
 
     for (const mbedtls_x509_sequence *san = &crt->subject_alt_names; san; san = san->next) {
         int type = san->buf.tag & MBEDTLS_ASN1_TAG_VALUE_MASK;
@@ -256,8 +257,9 @@ static bool is_named_wrongly(const mbedtls_x509_crt *crt, const struct sc_tls_cr
             return false;
         if (type == MBEDTLS_X509_SAN_DNS_NAME && !c->is_literal && is_dns_name(&san->buf, c->name))
             return false;
+        has_names |= san->buf.p != NULL;
     }
-    return c->is_literal || crt->subject_alt_names.buf.p;
+    return c->is_literal || has_names;
 }
 
 static int on_certificate(void *context, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
@@ -420,13 +422,13 @@ static bool is_authenticated(const struct sc_tls_channel *t)
     return c->has_ca || c->has_pin || (c->has_psk && !mbedtls_ssl_get_peer_cert(&t->ssl));
 }
 
-/* FNV-1a; a name's case does not matter. */
+/* FNV-1a; a name's case (bit 5 of a letter) does not matter. */
 static uint32_t hash_name(const char *name)
 {
     uint32_t hash = 2166136261;
 
     for (; *name; name++)
-        hash = (hash ^ (uint32_t)lwip_tolower(*name)) * 16777619;
+        hash = (hash ^ ((unsigned char)*name | 0x20u)) * 16777619;
     return hash;
 }
 
@@ -442,8 +444,8 @@ static void warn_not_verified(const char *name)
         if (warned[i] == hash)
             return;
     warned[count++ % WARNED_MAX] = hash;
-    snprintf(text, sizeof(text),
-             "tls: connected, server not verified: %s (set cert.caCert, or \"system\" there)", name);
+    snprintf(text, sizeof(text), "tls: connected, server not verified: %s (cert.caCert is not set)",
+             name);
     sc_port_log(SC_LOG_WARN, text);
 }
 

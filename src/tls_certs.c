@@ -6,6 +6,7 @@
 #include "tls_certs.h"
 
 #include <mbedtls/asn1.h>
+#include <mbedtls/dhm.h>
 #include <mbedtls/error.h>
 #include <mbedtls/oid.h>
 #include <mbedtls/pem.h>
@@ -107,8 +108,8 @@ static bool take_extension(unsigned char **p, const unsigned char *end, struct e
     unsigned char *at = whole.data;
     if (!take_tag(&at, end_of(&whole), MBEDTLS_ASN1_OID, &e->oid))
         return false;
-    e->is_critical = take_tag(&at, end_of(&whole), MBEDTLS_ASN1_BOOLEAN, &flag) && flag.length &&
-                     flag.data[0];
+    e->is_critical =
+        take_tag(&at, end_of(&whole), MBEDTLS_ASN1_BOOLEAN, &flag) && flag.length && flag.data[0];
     return take_tag(&at, end_of(&whole), MBEDTLS_ASN1_OCTET_STRING, &e->value);
 }
 
@@ -133,9 +134,8 @@ static unsigned char kind_of(const unsigned char *oid, size_t length)
 bool sc_tls_is_out_of_memory(int ret)
 {
     static const int high[] = {
-        MBEDTLS_ERR_SSL_ALLOC_FAILED,    MBEDTLS_ERR_X509_ALLOC_FAILED,
-        MBEDTLS_ERR_PK_ALLOC_FAILED,     MBEDTLS_ERR_PEM_ALLOC_FAILED,
-        MBEDTLS_ERR_ECP_ALLOC_FAILED,    MBEDTLS_ERR_MD_ALLOC_FAILED,
+        MBEDTLS_ERR_SSL_ALLOC_FAILED,    MBEDTLS_ERR_X509_ALLOC_FAILED, MBEDTLS_ERR_PK_ALLOC_FAILED,
+        MBEDTLS_ERR_PEM_ALLOC_FAILED,    MBEDTLS_ERR_ECP_ALLOC_FAILED,  MBEDTLS_ERR_MD_ALLOC_FAILED,
         MBEDTLS_ERR_CIPHER_ALLOC_FAILED, MBEDTLS_ERR_DHM_ALLOC_FAILED,
     };
     int low = -ret & LOW_ERROR;
@@ -187,14 +187,12 @@ static int on_extension(void *unused, const mbedtls_x509_crt *crt, const mbedtls
     (void)crt;
     (void)p;
     (void)end;
-    return !is_critical || is_harmless(oid->p, oid->len) ? 0
-                                                         : MBEDTLS_ERR_X509_FEATURE_UNAVAILABLE;
+    return !is_critical || is_harmless(oid->p, oid->len) ? 0 : MBEDTLS_ERR_X509_FEATURE_UNAVAILABLE;
 }
 
 static int parse(mbedtls_x509_crt *list, const unsigned char *der, size_t length, bool copies)
 {
-    int ret =
-        mbedtls_x509_crt_parse_der_with_ext_cb(list, der, length, copies, on_extension, NULL);
+    int ret = mbedtls_x509_crt_parse_der_with_ext_cb(list, der, length, copies, on_extension, NULL);
 
     if (is_doubtful(ret))
         ret = has_room(length) ? mbedtls_x509_crt_parse_der_with_ext_cb(list, der, length, copies,
@@ -235,7 +233,7 @@ static bool toggle_idle(unsigned char *der, size_t length)
         unsigned char kind = kind_of(ext.oid.data, ext.oid.length);
         struct element names, name;
         unsigned char *at = ext.value.data;
-        if ((kind & ~0x40) == EXT_AUTHORITY_KEY) {
+        if ((kind & ~0x40) == EXT_AUTHORITY_KEY && !ext.is_critical) {
             ext.oid.data[2] ^= 0x40;
             is_changed = true;
         } else if (kind == EXT_SUBJECT_ALT_NAME &&
@@ -368,8 +366,9 @@ static void read_expiry(mbedtls_x509_time *time, const struct element *validity)
     unsigned char *p = validity->data;
     struct element date;
 
-    if (!take(&p, end_of(validity), &date) || !take(&p, end_of(validity), &date))
-        return;
+    for (int i = 0; i < 2; i++)
+        if (!take(&p, end_of(validity), &date))
+            return;
     size_t digits = date.tag == MBEDTLS_ASN1_UTC_TIME ? 12 : 14;
     p = date.data;
     if (date.length < digits)

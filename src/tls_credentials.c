@@ -224,7 +224,8 @@ static enum sc_error read_client(struct sc_tls_credentials *c, const struct sc_c
                                : "tls: cert.clientKey needs clientCert too");
     if (!has_cert)
         return SC_OK;
-    enum sc_error error = read_certs(&c->client_cert, SC_CERT_OWN, &cert->client_cert, "clientCert", reason);
+    enum sc_error error =
+        read_certs(&c->client_cert, SC_CERT_OWN, &cert->client_cert, "clientCert", reason);
     if (error == SC_OK)
         error = read_key(c, cert, reason);
     if (error == SC_OK &&
@@ -243,8 +244,8 @@ static bool is_ip_literal(const char *name)
     return is_literal;
 }
 
-/* Bytes of a host's name without the dot of the root ("example.com."): neither SNI (RFC 6066, 3) nor
- * a certificate has it. */
+/* Bytes of a host's name without the dot of the root ("example.com."): neither SNI (RFC 6066, 3)
+ * nor a certificate has it. */
 static size_t name_length(const char *name)
 {
     size_t length = strlen(name);
@@ -435,9 +436,10 @@ static enum sc_error read_parts(struct sc_tls_credentials *c, const struct sc_op
     enum sc_error error;
 
     if (cert->host_name && has_empty_label(cert->host_name)) {
-        snprintf(reason_text, sizeof(reason_text),
-                 "tls: cert.hostName \"%.80s\" is not a host name: a part between its dots is empty",
-                 cert->host_name);
+        snprintf(
+            reason_text, sizeof(reason_text),
+            "tls: cert.hostName \"%.80s\" is not a host name: a part between its dots is empty",
+            cert->host_name);
         return refuse(reason, SC_ERR_SSL_INIT, reason_text);
     }
     error = read_name(c, cert->host_name ? cert->host_name : args->host, reason);

@@ -21,8 +21,8 @@
 enum sc_name_check { SC_NAME_IGNORED, SC_NAME_CHECKED };
 
 struct sc_tls_credentials {
-    struct sc_tls_credentials *next;        /* the list's, as are the next two: under its mutex */
-    unsigned users;                         /* sockets; 0 for one that is kept */
+    struct sc_tls_credentials *next; /* the list's, as are the next two: under its mutex */
+    unsigned users;                  /* sockets; 0 for one that is kept */
     /* Of all that it was read from; also what the session cache goes by. */
     unsigned char fingerprint[SC_FINGERPRINT_SIZE];
     mbedtls_ssl_config config;

@@ -1,6 +1,6 @@
 /*
- * The input buffer behind tls_room.h. Everything here is private to mbedTLS: the fields are those of
- * 3.6.3 and later; before, mbedTLS took no message that came in several records.
+ * The input buffer behind tls_room.h. Everything here is private to mbedTLS: the fields are those
+ * of 3.6.3 and later; before, mbedTLS took no message that came in several records.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,8 +23,8 @@
 /* A handshake message may have so many bytes. */
 #if defined(MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH) && MBEDTLS_VERSION_NUMBER >= 0x03060300
 #define CAN_GROW 1
-/* mbedTLS reads lists of certificates of up to 65535 bytes (mbedtls_ssl_parse_certificate, ssl_tls.c),
- * as long as TLS 1.2 lets a list of CAs be. */
+/* mbedTLS reads lists of certificates of up to 65535 bytes (mbedtls_ssl_parse_certificate,
+ * ssl_tls.c), as long as TLS 1.2 lets a list of CAs be. */
 #define MESSAGE_MAX (0xffff + 256)
 #else
 #define CAN_GROW 0
@@ -155,9 +155,8 @@ bool sc_tls_explain_room(char *out, size_t size, const mbedtls_ssl_context *ssl,
                  "tls: a handshake message of %lu bytes is too large: at most %lu are taken here",
                  (unsigned long)length, (unsigned long)MESSAGE_MAX);
     else
-        snprintf(out, size,
-                 "tls: a record of %lu bytes is too large: the input buffer has %lu here",
-                 (unsigned long)(record_length(ssl) - RECORD_HEADER),
-                 (unsigned long)sc_tls_room(ssl));
+        snprintf(
+            out, size, "tls: a record of %lu bytes is too large: the input buffer has %lu here",
+            (unsigned long)(record_length(ssl) - RECORD_HEADER), (unsigned long)sc_tls_room(ssl));
     return true;
 }

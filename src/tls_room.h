@@ -1,8 +1,8 @@
 /*
  * Room for handshake messages that are larger than a record. mbedTLS collects the records of one in
- * its input buffer, which has room for one record (ssl_msg.c, mbedtls_ssl_prepare_handshake_record).
- * Where that buffer can change its size (MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH) it grows for such a
- * message.
+ * its input buffer, which has room for one record (ssl_msg.c,
+ * mbedtls_ssl_prepare_handshake_record). Where that buffer can change its size
+ * (MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH) it grows for such a message.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -25,7 +25,8 @@ size_t sc_tls_room(const mbedtls_ssl_context *ssl);
  * mbedTLS does so in TLS 1.2 only. */
 void sc_tls_give_back_room(mbedtls_ssl_context *ssl, size_t size);
 
-/* Did the call that returned `ret` fail for room? Then writes a line that says what was too large. */
+/* Did the call that returned `ret` fail for room? Then writes a line that says what was too large.
+ */
 bool sc_tls_explain_room(char *out, size_t size, const mbedtls_ssl_context *ssl, int ret);
 
 #endif

@@ -8,9 +8,9 @@
 #include "tls_sessions.h"
 
 #include "socketcore_port.h"
+#include "tls_certs.h"
 #include "tls_credentials.h"
 #include "tls_lock.h"
-#include "tls_certs.h"
 
 #include "lwip/mem.h"
 
@@ -126,12 +126,22 @@ static bool is_valid_now(const struct sc_tls_validity *validity)
     return !now || (now >= validity->from && now <= validity->until);
 }
 
+/* mbedtls_ssl_session_load, which may hide that it had no memory. */
+static int load_session(mbedtls_ssl_session *session, const unsigned char *data, size_t length)
+{
+    size_t failed_before = sc_port_failed_allocations();
+    int ret = mbedtls_ssl_session_load(session, data, length);
+
+    return ret != 0 && sc_port_failed_allocations() != failed_before ? MBEDTLS_ERR_SSL_ALLOC_FAILED
+                                                                     : ret;
+}
+
 static int give_session(mbedtls_ssl_context *ssl, const struct session *s)
 {
     mbedtls_ssl_session session;
 
     mbedtls_ssl_session_init(&session);
-    int ret = mbedtls_ssl_session_load(&session, s->data, s->length);
+    int ret = load_session(&session, s->data, s->length);
     if (ret == 0)
         ret = mbedtls_ssl_set_session(ssl, &session);
     mbedtls_ssl_session_free(&session);
@@ -147,7 +157,8 @@ bool sc_tls_offer_session(const unsigned char *fingerprint, mbedtls_ssl_context 
         return false;
     struct session *s = unlink_session(fingerprint);
     if (s) {
-        int ret = is_valid_now(&s->validity) ? give_session(ssl, s) : MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
+        int ret =
+            is_valid_now(&s->validity) ? give_session(ssl, s) : MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
         is_offered = ret == 0;
         if (is_offered)
             *validity = s->validity;
@@ -224,7 +235,7 @@ size_t sc_tls_save_sessions(void *out, size_t size)
     unsigned char *at = out;
     size_t needed = MAGIC_SIZE;
 
-    if (!sc_is_running() || !sc_tls_lock(&lock))
+    if (!sc_tls_lock(&lock))
         return 0;
     for (struct session *s = sessions; s; s = s->next)
         needed += ENTRY_HEADER + s->length;
@@ -260,7 +271,7 @@ static enum sc_error check_string(const unsigned char *data, size_t length)
             return SC_ERR_INVAL;
         mbedtls_ssl_session session;
         mbedtls_ssl_session_init(&session);
-        int ret = mbedtls_ssl_session_load(&session, data + at, size);
+        int ret = load_session(&session, data + at, size);
         mbedtls_ssl_session_free(&session);
         if (ret != 0)
             return sc_tls_is_out_of_memory(ret) ? SC_ERR_NOMEM : SC_ERR_INVAL;
@@ -292,7 +303,7 @@ static enum sc_error read_string(const unsigned char *data, size_t length, struc
 enum sc_error sc_tls_load_sessions(const void *data, size_t length)
 {
     struct session *loaded;
-    enum sc_error error = sc_is_running() ? check_string(data, length) : SC_ERR_CLSD;
+    enum sc_error error = check_string(data, length);
 
     if (error == SC_OK)
         error = read_string(data, length, &loaded);

@@ -15,7 +15,7 @@ allowed="$allowed|malloc|calloc|realloc|free|abort|__stack_chk_fail|__assert_fai
 allowed="$allowed|__(isoc[0-9]+_.*|v?snprintf_chk|mem(cpy|move|set)_chk)|__ctype_b_loc"
 allowed="$allowed|sys_(sem|mutex|mbox|thread|arch|now|msleep|init|mark|lock|unlock)[a-z_]*"
 allowed="$allowed|_GLOBAL_OFFSET_TABLE_"
-port=$(grep -oh 'sc_[a-z0-9_]*' "$options" "$(dirname "$options")"/arch/*.h | sort -u | tr '\n' '|')
+port=$(grep -oh 'sc_[a-z0-9_]*' "$options" "$(dirname "$options")"/mbedtls_config.h "$(dirname "$options")"/arch/*.h | sort -u | tr '\n' '|')
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

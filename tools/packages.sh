@@ -14,6 +14,7 @@ packages_for()
     luajit) echo luajit ;;
     lua53) echo lua5.3 liblua5.3-dev ;;
     lua54) echo lua5.4 liblua5.4-dev ;;
+    debian) echo debootstrap ;;
     demo) echo nginx mosquitto openssl ;;
     bench) echo lua-socket lua-sec lua-luv lua-dkjson libssl-dev openssl ;;
     instructions) echo valgrind libcmocka-dev ;;

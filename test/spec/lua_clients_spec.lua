@@ -119,6 +119,9 @@ describe("a client over the real core", function()
     end)
 
     it("says false when not connected in time, and frees the socket", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
         run(function()
             local client = socket.tcp()
             local start = h.now()
@@ -129,7 +132,10 @@ describe("a client over the real core", function()
         end)
     end)
 
-    it("says false for a name that is not found #netns", function()
+    it("says false for a name that is not found", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
         run(function()
             assert.is_false(socket.tcp():connect("no-such-name.test", 80))
         end)
@@ -294,6 +300,9 @@ describe("a client over the real core", function()
     end)
 
     it("ends with every wait at IP_ERROR_IND", function()
+        if not h.netns then
+            return pending "needs a network namespace"
+        end
         local ends = {}
         run(function()
             local client = connected("tcp", h.port.discard)

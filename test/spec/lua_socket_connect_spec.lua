@@ -1,6 +1,7 @@
 -- socket: making clients, connect and close, against the fake core in virtual time.
 -- SPDX-License-Identifier: MIT
 package.path = "lua/?.lua;test/support/?.lua;" .. package.path
+local commands = require "test.support.commands"
 local fake = require "fake_core"
 
 local function recorder(sys, topics)
@@ -334,9 +335,8 @@ describe("a client", function()
         end
 
         before_each(function()
-            dir = os.tmpname()
-            os.remove(dir)
-            assert(os.execute("mkdir -p " .. dir .. "/lua"))
+            dir = commands.must "mktemp -d"
+            commands.must("mkdir " .. dir .. "/lua")
             arg_before = _G.arg
             _G.arg = { [0] = dir .. "/script.lua" }
             write("ca.pem", "CA\r\n\0")

@@ -104,7 +104,7 @@ describe("mosquitto", function()
 
     setup(function()
         port = h.free_port()
-        config = os.tmpname()
+        config = h.temporary_name()
         h.write_file(config, ("listener %d 127.0.0.1\nallow_anonymous true\nuser root\n"):format(
             port))
         broker = h.spawn(("%s -c %s"):format(program, config))

@@ -404,9 +404,11 @@ local CERTIFICATES = {
     end, host = "altered.test" },
     { "with a critical extension that nobody knows", "critical extension 1%.2%.3%.4", function()
         return leaf { ext = { "1.2.3.4=critical,DER:0500" } } end },
-    { "outside of a CA's critical name constraints", "critical extension nameConstraints", function()
-        return leaf { issuer = odd_ca("constrained", { "basicConstraints=critical,CA:TRUE",
-            "nameConstraints=critical,permitted;DNS:good.test" }) } end },
+    { "outside of a CA's critical name constraints", "critical extension nameConstraints",
+        function()
+            return leaf { issuer = odd_ca("constrained", { "basicConstraints=critical,CA:TRUE",
+                "nameConstraints=critical,permitted;DNS:good.test" }) }
+        end },
     { "outside of a CA's name constraints", "name constraints, which cannot be checked here",
         function()
             return leaf { issuer = odd_ca("loosely constrained", {
@@ -451,10 +453,7 @@ local CERTIFICATES = {
         host = "127.0.0.1", insist = 0 },
     { "for another IP address", "name mismatch: 127%.0%.0%.1 is not among 127%.0%.0%.2", function()
         return with_names { "IP:127.0.0.2" } end, host = "127.0.0.1", insist = 0 },
-    { "with a chain of 20 KB", ".", function()
-        return leaf { ext = { "1.2.3.4=DER:04824e20" .. ("00"):rep(20000) } }
-    end, any_error = true },
-    { "with a chain of 90 KB", ".", function()
+    { "with a chain of 90 KB", "a handshake message of %d+ bytes is too large", function()
         local made = leaf { ext = { "1.2.3.4=DER:04824e20" .. ("00"):rep(20000) } }
         made.chain = pki.path "pem"
         h.write_file(made.chain, made.pem:rep(5))
@@ -576,8 +575,10 @@ local ANSWERS = {
     { "a second ServerHello", ".", record(HANDSHAKE, server_hello()):rep(2) },
     { "an empty certificate list", ".",
         record(HANDSHAKE, server_hello()) .. record(HANDSHAKE, message(11, "\0\0\0")) },
-    { "a certificate of garbage", ".", record(HANDSHAKE, server_hello())
-        .. record(HANDSHAKE, message(11, sized(sized(("g"):rep(300), 3), 3))) },
+    { "a certificate of garbage", "certificate cannot be read: not DER",
+        record(HANDSHAKE, server_hello())
+        .. record(HANDSHAKE, message(11, sized(sized(("g"):rep(300), 3), 3))),
+        error = "ERR_SSL_EINVALID" },
     { "a certificate list longer than its message", ".", record(HANDSHAKE, server_hello())
         .. record(HANDSHAKE, message(11, "\0\255\255\0\255\250" .. ("g"):rep(300))) },
     { "ServerHelloDone instead of a certificate", ".",

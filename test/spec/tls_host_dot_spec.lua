@@ -36,7 +36,8 @@ describe("a name with the dot of the root", function()
 
     it("may be the address", function()
         local server = tls.peer { cert = pki.server() }
-        assert.is_true(h.sc.sock_info(tls.open(server, { caCert = ca }, nil, "localhost.")).verified)
+        local id = tls.open(server, { caCert = ca }, nil, "localhost.")
+        assert.is_true(h.sc.sock_info(id).verified)
         server:wait "sni=localhost\n"
         h.close(h.open(h.TCP, "localhost.", h.port.echo))
     end)

@@ -19,7 +19,7 @@ end
 -- A client in a process of its own: one line there, turned round and back.
 local function run_client(port, key_log)
     local interpreter = h.interpreter
-    h.interpreter = ("env SSLKEYLOGFILE=%s %s"):format(key_log, interpreter)
+    h.interpreter = ("env SOCKETCORE_LOG=error SSLKEYLOGFILE=%s %s"):format(key_log, interpreter)
     local printed = h.run_lua(([[
         local sc, rtos = require "socketcore", require "rtos"
         local id = sc.sock_conn(2, "127.0.0.1", %d, { hostName = "localhost", resume = false })

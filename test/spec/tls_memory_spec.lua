@@ -100,6 +100,9 @@ for _, version in ipairs { "1.2", "1.3" } do
         end)
 
         it("is not taken by a socket that is not connected yet, but for its credentials", function()
+            if not h.netns then
+                return pending "needs a network namespace"
+            end
             h.sc.config { connect_timeout_ms = 500 }
             local before = settled()
             local id = h.sc.sock_conn(h.SSL, "192.0.2.1", 443, { caCert = pki.root().pem,

@@ -37,7 +37,7 @@ describe("a server that was not verified", function()
 
     local function warning(name)
         return ("socketcore: warn: tls: connected, server not verified: %s "
-            .. "(set cert.caCert, or \"system\" there)\n"):format(name)
+            .. "(cert.caCert is not set)\n"):format(name)
     end
 
     it("is told once for each host, whatever the port and the case", function()

@@ -18,6 +18,19 @@
 
 local luasocket = require "socket.core" -- `socket` is the firmware scripts' module of that name
 
+-- No test may send anything to another machine. test.sh sees to that, with a namespace or with
+-- loopback_only.c; a spec that is started without it ends here. (To connect a datagram socket sends
+-- nothing.)
+for name, address in pairs { udp4 = "198.51.100.1", udp6 = "2001:db8::1" } do
+    local probe = luasocket[name] and luasocket[name]()
+    if probe and probe:setpeername(address, 0) then
+        error("other machines can be reached from here: run the specs with ./dev test", 0)
+    end
+    if probe then
+        probe:close()
+    end
+end
+
 -- Busted gives each file package.loaded afresh; what must be there once is kept in the registry.
 local store = debug.getregistry().socketcore_test
 if store == nil then
@@ -533,19 +546,32 @@ function h.slurp(name)
     return text
 end
 
+--- A file name that nothing has. Not os.tmpname's: that is in /tmp, whatever TMPDIR says, and the
+-- directory that test.sh gives to a spec must be empty at its end.
+function h.temporary_name()
+    store.names = (store.names or 0) + 1
+    local pid = h.slurp "/proc/self/stat":match "^%d+"
+    return ("%s/spec-%s-%d"):format(os.getenv "TMPDIR" or "/tmp", pid, store.names)
+end
+
 --- Starts a process that ends with this one at the latest: a shell waits for the end of its input,
--- which is a pipe from here. Returns `{ pid =, log = }`, the name of the file with its output.
+-- which is a pipe from here. Returns `{ pid =, log = }`, the name of the file with its output: a
+-- descriptor of the shell, so that nothing is left once it has ended.
 function h.spawn(command)
-    local log = os.tmpname()
-    local line = "exec %s </dev/null >%s 2>&1 & echo $! >%s.pid; exec 2>/dev/null; "
-        .. "read _; kill $!; wait $!; rm %s.pid"
-    local pipe = assert(io.popen(line:format(command, log, log, log), "w"))
-    local process = { log = log, pipe = pipe }
+    local log = h.temporary_name()
+    local line = "exec 9>%s; exec %s </dev/null >&9 2>&1 9>&- & echo $! $$ >%s.pid; "
+        .. "exec 2>/dev/null; read _; kill $!; wait $!"
+    local pipe = assert(io.popen(line:format(log, command, log), "w"))
+    local process = { pipe = pipe }
     local deadline = h.now() + DEFAULT_WAIT / 1000
+    local pid, shell
     repeat
-        process.pid = tonumber(h.slurp(log .. ".pid"))
+        pid, shell = h.slurp(log .. ".pid"):match "^(%d+) (%d+)\n"
         assert(h.now() < deadline, "no process id")
-    until process.pid
+    until pid
+    os.remove(log)
+    os.remove(log .. ".pid")
+    process.pid, process.log = tonumber(pid), ("/proc/%s/fd/9"):format(shell)
     store.processes[process.pid] = process
     return process
 end
@@ -566,7 +592,6 @@ end
 --- Ends a process that `h.spawn` started, and waits until it is gone.
 function h.stop(process)
     process.pipe:close()
-    os.remove(process.log)
     store.processes[process.pid] = nil
 end
 
@@ -709,7 +734,7 @@ end
 
 --- Writes `text` to a file that is gone after the test. Returns its name.
 function h.file(text)
-    local name = os.tmpname()
+    local name = h.temporary_name()
     h.write_file(name, text)
     store.files = store.files or {}
     table.insert(store.files, name)

@@ -112,13 +112,16 @@ find_flags() {
     map=
     [ "$(id -u)" = 0 ] || map=-r
     for flags in "--fork --pid --kill-child --mount-proc" ""; do
+        status=0
         # shellcheck disable=SC2086
-        if unshare $map --net --mount $flags sh -c 'ip link set lo up && mount --bind /etc/hosts /etc/hosts' 2>/dev/null; then
+        said=$(unshare $map --net --mount $flags sh -c 'ip link set lo up &&
+            mount --bind /etc/hosts /etc/hosts' 2>&1) || status=$?
+        if [ $status -eq 0 ]; then
             echo "$map --net --mount $flags"
             return
         fi
     done
-    return 1
+    fail "no network namespace can be made here: ${said:-unshare ended with status $status}"
 }
 
 [ $# -gt 0 ] || { echo "usage: netns.sh COMMAND [ARGS...]" >&2; exit 2; }
@@ -129,7 +132,7 @@ export PATH
 for tool in unshare ip dnsmasq; do
     command -v $tool >/dev/null || fail "$tool is missing (packages util-linux, iproute2, dnsmasq-base)"
 done
-flags=$(find_flags) || fail "network namespaces are forbidden here, tests that need one are skipped"
+flags=$(find_flags) || exit 77
 [ "$1" != --check ] || exit 0
 # shellcheck disable=SC2086
 exec unshare $flags -- "$0" --inside "$@"

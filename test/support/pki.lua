@@ -249,6 +249,26 @@ function pki.der(made)
     return pki.convert(made.cert, "x509 -outform DER")
 end
 
+--- An element of DER: its tag and its data.
+function pki.element(tag, data)
+    local length = #data < 128 and string.char(#data)
+        or "\130" .. string.char(math.floor(#data / 256), #data % 256)
+    return string.char(tag) .. length .. data
+end
+
+--- A line of `ext` for an extension with these bytes.
+function pki.extension(name, data)
+    return ("%s=DER:%s"):format(name, (data:gsub(".", function(c)
+        return ("%02x"):format(c:byte())
+    end)))
+end
+
+--- A name with the attribute CN alone, its value of the string type `tag`.
+function pki.common_name(tag, text)
+    return pki.element(0x30, pki.element(0x31, pki.element(0x30, "\6\3\85\4\3"
+        .. pki.element(tag, text))))
+end
+
 --- SHA-256 of the public key, 64 hexadecimal digits.
 function pki.pin(made)
     local der = pki.path "spki"

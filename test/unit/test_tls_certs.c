@@ -66,7 +66,7 @@ static long allocations; /* since the last reset */
 static long blocks;      /* that exist */
 static long first_failure, last_failure;
 
-void *sc_lwip_calloc(size_t count, size_t size)
+void *sc_mbedtls_calloc(size_t count, size_t size)
 {
     allocations++;
     if (allocations >= first_failure && allocations <= last_failure)
@@ -190,15 +190,15 @@ static void verifies_what_has_odd_names(void **unused)
     assert_int_equal(sc_tls_read_cert(&list, odd.bytes, odd.length, true), 0);
     assert_memory_equal(odd.bytes, before.bytes, odd.length);
     assert_memory_equal(list.raw.p, before.bytes, odd.length);
-    assert_int_equal(mbedtls_x509_crt_verify(&list, &trusted, NULL, "localhost", &flags, NULL, NULL),
-                     0);
+    assert_int_equal(
+        mbedtls_x509_crt_verify(&list, &trusted, NULL, "localhost", &flags, NULL, NULL), 0);
     mbedtls_x509_crt_free(&list);
 
     /* Without a copy the signature is of the caller's bytes. */
     assert_int_equal(sc_tls_read_cert(&list, odd.bytes, odd.length, false), 0);
     assert_ptr_equal(list.raw.p, odd.bytes);
-    assert_int_equal(mbedtls_x509_crt_verify(&list, &trusted, NULL, "localhost", &flags, NULL, NULL),
-                     0);
+    assert_int_equal(
+        mbedtls_x509_crt_verify(&list, &trusted, NULL, "localhost", &flags, NULL, NULL), 0);
     odd.bytes[odd.length - 1] ^= 1;
     assert_int_not_equal(
         mbedtls_x509_crt_verify(&list, &trusted, NULL, "localhost", &flags, NULL, NULL), 0);

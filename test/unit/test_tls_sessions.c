@@ -1,6 +1,6 @@
 /*
- * src/tls_sessions.c: no key stays in memory that was freed, whatever fails; a string is taken whole
- * or not at all. mbedTLS's serialisation and the allocator are stand-ins.
+ * src/tls_sessions.c: no key stays in memory that was freed, whatever fails; a string is taken
+ * whole or not at all. mbedTLS's serialisation and the allocator are stand-ins.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -53,11 +53,11 @@ void *sc_lwip_malloc(size_t size)
 
 void sc_lwip_free(void *memory)
 {
-    unsigned char *block = (unsigned char *)memory - BLOCK_HEADER;
     size_t size;
 
     if (!memory)
         return;
+    unsigned char *block = (unsigned char *)memory - BLOCK_HEADER;
     memcpy(&size, block, sizeof(size));
     keys_left += has_key(memory, size);
     blocks_in_use--;

@@ -68,6 +68,9 @@ void *sc_firmware_calloc(size_t count, size_t size);
 
 /* ---- certificates and keys ---- */
 
+/* Servers also send certificates that nothing needs and mbedTLS cannot read: see
+ * ../mbedtls_peer_certs.h. */
+
 #define MBEDTLS_X509_USE_C
 #define MBEDTLS_X509_CRT_PARSE_C
 #define MBEDTLS_ASN1_PARSE_C

@@ -5,9 +5,11 @@
  * What an integrator does, in this order:
  *
  * 1. Build lwIP 2.2 and mbedTLS 3.6 with lwipopts.h and mbedtls_config.h of this directory, or with
- *    your own (requirements.h, included below, complains about what will not do).
- * 2. Build src/<all>.c, this file and memory.c. A firmware whose rtos numbers its messages differently
- *    defines SC_MSG_BASE; one that prefers other limits SC_DEFAULT_MAX_SOCKETS and so on (api.c).
+ *    your own (requirements.h, included below, complains about what will not do); mbedTLS's
+ *    ssl_tls.c with port/mbedtls_peer_certs.h.
+ * 2. Build src/<all>.c, memory.c and this file. A firmware whose rtos numbers its messages
+ *    differently defines SC_MSG_BASE; one that prefers other limits SC_DEFAULT_MAX_SOCKETS and
+ *    so on (api.c).
  * 3. Supply sc_port_post, sc_port_log, sc_port_entropy and sc_port_time (socketcore_port.h);
  *    post_example.c shows the first together with rtos.receive, which calls sc_push_message.
  * 4. At boot: tcpip_init, the network interface, DHCP, as ever.

@@ -21,6 +21,7 @@
 
 #include "socketcore.h"
 #include "socketcore_port.h"
+#include "tls_room.h"
 
 #include "lwip/dns.h"
 #include "lwip/memp.h"
@@ -31,6 +32,9 @@
 #include "lwip/tcp.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
+
+#include <mbedtls/platform.h>
+#include <mbedtls/ssl.h>
 
 #define PORT 4000
 #define LONG 10000 /* ms; more than anything here takes */
@@ -1546,6 +1550,19 @@ const char *__tsan_default_suppressions(void)
     return "race:sent_tcp\nrace:err_tcp\nrace:netconn_recv_data\n";
 }
 
+/* A sanitizer ends the program where calloc returns NULL. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
 static void on_tcpip_ready(void *arg)
 {
     sys_sem_signal(arg);
@@ -1562,6 +1579,48 @@ static int start_lwip(void **state)
     sys_arch_sem_wait(&ready, 0);
     sys_sem_free(&ready);
     return 0;
+}
+
+/* ---- TLS ---- */
+
+static void test_memory_that_mbedtls_has_not_is_counted(void **state)
+{
+    size_t before = sc_port_failed_allocations();
+
+    (void)state;
+    void *memory = mbedtls_calloc(1, 100);
+    assert_non_null(memory);
+    mbedtls_free(memory);
+    assert_int_equal(sc_port_failed_allocations(), before);
+    volatile size_t too_much = SIZE_MAX / 2;
+    assert_null(mbedtls_calloc(1, too_much));
+    assert_int_equal(sc_port_failed_allocations(), before + 1);
+}
+
+/* What mbedTLS leaves behind when a record of a message does not fit behind those before it. */
+static void test_a_handshake_message_that_is_too_large_is_told_with_both_sizes(void **state)
+{
+    static unsigned char buffer[MBEDTLS_SSL_IN_CONTENT_LEN + 400];
+    mbedtls_ssl_context ssl;
+    char text[200] = "";
+
+    (void)state;
+    mbedtls_ssl_init(&ssl);
+    ssl.MBEDTLS_PRIVATE(in_buf) = buffer;
+    ssl.MBEDTLS_PRIVATE(in_buf_len) = sizeof(buffer);
+    ssl.MBEDTLS_PRIVATE(in_hdr) = buffer + 13 + 16000;
+    ssl.MBEDTLS_PRIVATE(badmac_seen_or_in_hsfraglen) = 16000;
+    ssl.MBEDTLS_PRIVATE(in_hslen) = 70000;
+    ssl.MBEDTLS_PRIVATE(in_left) = 5;
+    memcpy(ssl.MBEDTLS_PRIVATE(in_hdr), "\x16\x03\x03\x2b\x73", 5);
+    int ret = sc_tls_make_room(&ssl, MBEDTLS_ERR_SSL_BAD_INPUT_DATA);
+    assert_int_equal(ret, MBEDTLS_ERR_SSL_BAD_INPUT_DATA);
+    assert_true(sc_tls_explain_room(text, sizeof(text), &ssl, ret));
+    assert_string_equal(text, "tls: a handshake message of 70000 bytes is too large: "
+                              "at most 65791 are taken here");
+    assert_false(sc_tls_explain_room(text, sizeof(text), &ssl, MBEDTLS_ERR_SSL_INTERNAL_ERROR));
+    ssl.MBEDTLS_PRIVATE(in_hdr) = buffer + 8; /* a record that would fit */
+    assert_false(sc_tls_explain_room(text, sizeof(text), &ssl, ret));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_test, end_test)
@@ -1599,6 +1658,8 @@ int main(int argc, char **argv)
         TEST(test_names),
         TEST(test_dead_name_server),
         TEST(test_late_answer_after_restart),
+        TEST(test_memory_that_mbedtls_has_not_is_counted),
+        TEST(test_a_handshake_message_that_is_too_large_is_told_with_both_sizes),
     };
 
     if (argc > 1)
