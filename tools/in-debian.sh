@@ -76,7 +76,10 @@ make_system()
     step "Making a root of Debian $release in $(cache_dir) (1.2 GB, some minutes, once)"
     # shellcheck disable=SC2086 # a list of words
     set -- $archive
-    if ! debootstrap --variant=minbase ${2:+"--keyring=$2"} "$release" "$work/root" "$1" \
+    # Below /mnt, because debootstrap does not take a path with a blank.
+    # shellcheck disable=SC2016 # the inner shell's
+    if ! unshare --mount -- sh -ec 'mount --bind "$1" /mnt && shift && exec debootstrap "$@"' \
+        sh "$work" --variant=minbase ${2:+"--keyring=$2"} "$release" /mnt/root "$1" \
         > "$work/log" 2>&1; then
         tail -n 15 "$work/log" >&2
         die_if_full "$work/log" "$work"
