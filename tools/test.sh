@@ -36,7 +36,7 @@ confined()
         set -- "$SC_NETNS" "$@"
     else
         mkdir "$place.own"
-        set -- env "LD_PRELOAD=$SC_WORK/loopback_only.so${LD_PRELOAD:+:$LD_PRELOAD}" \
+        set -- env "LD_PRELOAD=$SC_WORK/test/loopback_only.so${LD_PRELOAD:+:$LD_PRELOAD}" \
             "SC_OFF_MACHINE=$place.off" "SOCKETCORE_TMP=$place.own" "$@"
     fi
     TMPDIR=$place.tmp in_suite "$@"
@@ -93,9 +93,7 @@ choose_namespace()
     else
         cat "$SC_WORK/netns"
         echo "tests run without a namespace; those that need one are skipped"
-        # By a name without blanks, which would separate two libraries.
-        ln -s "$root/build/$preset/test/loopback_only.so" "$SC_WORK/loopback_only.so"
-        in_suite env "LD_PRELOAD=$SC_WORK/loopback_only.so" true 2> "$SC_WORK/preload"
+        in_suite env "LD_PRELOAD=$SC_WORK/test/loopback_only.so" true 2> "$SC_WORK/preload"
         if [ -s "$SC_WORK/preload" ]; then
             cat "$SC_WORK/preload"
             die "nothing would keep the tests on this machine: they are not run."
@@ -234,6 +232,8 @@ export SC_WORK
 trap 'rm -rf "$SC_WORK"' EXIT
 trap 'exit 130' HUP INT TERM
 : > "$SC_WORK/results"
+# What is preloaded, by a name without blanks, which would separate two libraries.
+ln -s "$root/build/$preset/test" "$SC_WORK/test"
 
 step "Testing $suite"
 choose_namespace

@@ -76,7 +76,7 @@ describe("without memory or descriptors", function()
     local function run(script, number, limits)
         local file = h.file(prelude .. script)
         local command = (limits or "") .. (' SOCKETCORE_LOG=error LD_PRELOAD=%s timeout -k 1 60 '
-            .. '%s %s %d 2>&1; echo " exit $?"'):format(h.quote(build .. "/test/faults.so"),
+            .. '%s %s %d 2>&1; echo " exit $?"'):format(h.preload "faults.so",
             h.interpreter, file, number)
         local out = assert(io.popen(command))
         local text, status = out:read("*a"):match "^(.*) exit (%d+)%s*$"

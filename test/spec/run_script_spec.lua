@@ -202,7 +202,9 @@ describe("Ctrl-C", function()
             return printed -- a loop that LuaJIT has compiled reaches no hook
         end
         assert.is_truthy(printed:find("interrupted\nstack traceback:\n", 1, true), printed)
-        assert.is_truthy(printed:find(name .. ":" .. line .. ":", 1, true), printed)
+        -- LuaJIT leaves a loop that it has compiled before it runs the hook.
+        local place = name .. ":" .. (jit and "" or line .. ":")
+        assert.is_truthy(printed:find(place, 1, true), printed)
         assert.is_nil(printed:find("run.lua", 1, true), printed)
         return printed
     end

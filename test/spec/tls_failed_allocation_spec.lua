@@ -117,7 +117,7 @@ local function walk(server, mode, files, verdict)
     end
     local script = h.file(WALK:format(server.port, mode, verdict or "", STRIDE, table.concat(list, ", ")))
     local command = ("SOCKETCORE_LOG=error LD_PRELOAD=%s timeout -k 1 240 %s %s 2>&1"):format(
-        h.program "fail_calloc.so", h.interpreter, script)
+        h.preload "fail_calloc.so", h.interpreter, script)
     local out = assert(io.popen(command, "r"))
     local said = out:read "*a"
     out:close()

@@ -536,6 +536,13 @@ function h.program(name)
     return h.quote(path)
 end
 
+--- A library of test/support/preload for LD_PRELOAD: by a name without blanks, which would separate
+-- two libraries. test.sh links it.
+function h.preload(name)
+    h.program(name)
+    return os.getenv "SC_WORK" .. "/test/" .. name
+end
+
 --- Reads a whole file, "" when there is none.
 function h.slurp(name)
     local file = io.open(name)
