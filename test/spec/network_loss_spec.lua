@@ -2,6 +2,7 @@
 -- reach the script. Not a reset: nobody sent one.
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
+local must = require("test.support.commands").must
 local sc = h.sc
 
 local ADDRESS = "10.9.0.2"
@@ -17,7 +18,7 @@ describe("a connection whose network is lost #netns", function()
     teardown(h.finish_file)
 
     local function ip(command)
-        assert.equal(0, os.execute("ip " .. command))
+        must("ip " .. command)
     end
 
     -- A connection to ADDRESS, whose packets are lost from now on.

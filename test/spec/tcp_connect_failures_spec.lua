@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
+local must = require("test.support.commands").must
 local sc = h.sc
 
 describe("a connection that fails", function()
@@ -54,7 +55,7 @@ describe("a connection that fails", function()
         end
         local routes = { "unreachable", "prohibit" }
         for i, kind in ipairs(routes) do
-            assert.equal(0, os.execute(("ip route add %s 198.51.100.%d"):format(kind, i)))
+            must(("ip route add %s 198.51.100.%d"):format(kind, i))
         end
         for i = 1, #routes + 1 do
             local message, took = fail(h.TCP, "198.51.100." .. i, 80)

@@ -115,7 +115,8 @@ local function walk(server, mode, files, verdict)
     for name, file in pairs(files) do
         list[#list + 1] = ("%s = %q"):format(name, file)
     end
-    local script = h.file(WALK:format(server.port, mode, verdict or "", STRIDE, table.concat(list, ", ")))
+    local script = h.file(WALK:format(server.port, mode, verdict or "", STRIDE,
+        table.concat(list, ", ")))
     local command = ("SOCKETCORE_LOG=error LD_PRELOAD=%s timeout -k 1 240 %s %s 2>&1"):format(
         h.preload "fail_calloc.so", h.interpreter, script)
     local out = assert(io.popen(command, "r"))
