@@ -206,7 +206,8 @@ describe("without memory or descriptors", function()
             local now, after = text:match "^(.*)after: (.*)$"
             check_lines(now, free)
             local failed = select(2, now:gsub(": 1 connect: no socket is left", ""))
-            assert(failed >= 5 - free, text)
+            -- A connection that is closed gives back what the next one takes.
+            assert(free > 0 or failed == 5, text)
             assert.equal("tcp: ok\nname: ok\ntls: ok\n", after)
         end
     end)

@@ -54,7 +54,7 @@ describe("tls_record_max", function()
         local usual = memory_of_each(server)
         h.sc.config { tls_record_max = 2048 }
         local small = memory_of_each(server)
-        assert.is_true(small < usual - 25000, ("%d bytes, %d without it"):format(small, usual))
+        assert.is_true(small < usual - 25000, ("%.0f bytes, %.0f without it"):format(small, usual))
         local id = tls.open(server, cert)
         h.send(id, "send:100000 end\n")
         h.read_pattern(id, 100000)
