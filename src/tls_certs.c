@@ -11,6 +11,7 @@
 #include <mbedtls/oid.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/platform.h>
+#include <psa/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -541,7 +542,7 @@ static bool say_unknown_signature(char *out, size_t size, const struct element *
     struct element oid;
     mbedtls_md_type_t md;
     mbedtls_pk_type_t pk;
-    int high = -(-ret & ~0x7f);
+    int high = -(-ret & ~LOW_ERROR);
 
     if (!take_tag(&p, end_of(whole), MBEDTLS_ASN1_OID, &oid))
         return false;

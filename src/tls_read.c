@@ -83,6 +83,12 @@ static bool say_neither(char *why, const char *bytes, size_t length)
     return true;
 }
 
+/* What an error of mbedTLS is to the script; the words for it are in `why`. */
+static enum sc_error error_of(int ret)
+{
+    return sc_tls_is_out_of_memory(ret) ? SC_ERR_NOMEM : SC_ERR_SSL_INIT;
+}
+
 /* ---- certificates ---- */
 
 static int take_cert(mbedtls_x509_crt *list, enum sc_cert_use use, unsigned char *der,
@@ -168,9 +174,7 @@ static enum sc_error read_pem(mbedtls_x509_crt *list, enum sc_cert_use use, cons
         }
         mbedtls_pem_free(&pem);
     }
-    if (ret == 0)
-        return SC_OK;
-    return sc_tls_is_out_of_memory(ret) ? SC_ERR_NOMEM : SC_ERR_SSL_INIT;
+    return ret == 0 ? SC_OK : error_of(ret);
 }
 #else
 static enum sc_error read_pem(mbedtls_x509_crt *list, enum sc_cert_use use, const char *text,
@@ -196,7 +200,7 @@ static enum sc_error read_der(mbedtls_x509_crt *list, enum sc_cert_use use, char
     if (ret == 0)
         return SC_OK;
     sc_tls_explain_cert(why, SC_TLS_WHY_MAX, der, length, ret);
-    return sc_tls_is_out_of_memory(ret) ? SC_ERR_NOMEM : SC_ERR_SSL_INIT;
+    return error_of(ret);
 }
 
 enum sc_error sc_tls_read_certs(mbedtls_x509_crt *list, enum sc_cert_use use,

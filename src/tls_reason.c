@@ -11,11 +11,8 @@
 #include "lwip/def.h"
 
 #include <mbedtls/asn1.h>
-#include <mbedtls/dhm.h>
 #include <mbedtls/error.h>
 #include <mbedtls/oid.h>
-#include <mbedtls/pem.h>
-#include <psa/crypto.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -11,14 +11,6 @@ end
 
 local PSK = " -nocert -psk 00112233445566778899aabbccddeeff -psk_identity device"
 
-local function verified(more)
-    local cert = { caCert = pki.root().pem, hostName = "localhost" }
-    for name, value in pairs(more or {}) do
-        cert[name] = value
-    end
-    return cert
-end
-
 for _, version in ipairs { "-tls1_2", "-tls1_3" } do
     describe("with " .. version:sub(2), function()
         setup(tls.begin_file)
@@ -29,23 +21,24 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
         it("the server's choice among the protocols in cert.alpn is told", function()
             local server = tls.openssl { cert = pki.server(),
                 args = version .. " -alpn http/1.1,mqtt" }
-            assert.equal("mqtt", tls.try(server, verified { alpn = { "mqtt" } }).alpn)
-            assert.equal("mqtt", tls.try(server, verified { alpn = { "x-other", "mqtt" } }).alpn)
+            assert.equal("mqtt", tls.try(server, tls.verified { alpn = { "mqtt" } }).alpn)
+            local cert = tls.verified { alpn = { "x-other", "mqtt" } }
+            assert.equal("mqtt", tls.try(server, cert).alpn)
             assert.equal("http/1.1",
-                tls.try(server, verified { alpn = { "mqtt", "http/1.1" } }).alpn)
+                tls.try(server, tls.verified { alpn = { "mqtt", "http/1.1" } }).alpn)
         end)
 
         it("no protocol is told when the server does not choose, or none was offered", function()
             local plain = tls.openssl { cert = pki.server(), args = version }
-            assert.is_nil(tls.try(plain, verified { alpn = { "mqtt" } }).alpn)
+            assert.is_nil(tls.try(plain, tls.verified { alpn = { "mqtt" } }).alpn)
             local server = tls.openssl { cert = pki.server(), args = version .. " -alpn mqtt" }
-            assert.is_nil(tls.try(server, verified()).alpn)
-            assert.is_nil(tls.try(server, verified { alpn = {} }).alpn)
+            assert.is_nil(tls.try(server, tls.verified()).alpn)
+            assert.is_nil(tls.try(server, tls.verified { alpn = {} }).alpn)
         end)
 
         it("a server without a common protocol refuses, and its alert is told", function()
             local server = tls.openssl { cert = pki.server(), args = version .. " -alpn mqtt" }
-            local reason, err = tls.fail(server, verified { alpn = { "x-one", "x-two" } })
+            local reason, err = tls.fail(server, tls.verified { alpn = { "x-one", "x-two" } })
             assert.matches("alert no_application_protocol", reason)
             assert.equal(h.sc.ERR_SSL_EHANDESHAK, err)
         end)
@@ -69,7 +62,7 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
 
         it("a pre-shared key does not stand in the way of a server with a certificate", function()
             local server = tls.openssl { cert = pki.server(), args = version }
-            tls.try(server, verified { psk = "some key of ours", pskIdentity = "device" })
+            tls.try(server, tls.verified { psk = "some key of ours", pskIdentity = "device" })
         end)
 
         it("a pinned key is taken as 32 bytes and as hexadecimal digits", function()
@@ -81,7 +74,7 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
                 end)
                 assert.equal(32, #bytes)
                 for _, pin in ipairs { hex, hex:upper(), bytes } do
-                    tls.try(server, verified { pin = pin })
+                    tls.try(server, tls.verified { pin = pin })
                     tls.try(server, { pin = pin })
                 end
             end
@@ -90,7 +83,7 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
         it("another key than the pinned one is refused, also without caCert", function()
             local server = tls.openssl { cert = pki.server(), args = version }
             local pin = pki.pin(pki.client())
-            for _, cert in ipairs { verified { pin = pin }, { pin = pin } } do
+            for _, cert in ipairs { tls.verified { pin = pin }, { pin = pin } } do
                 local reason, err = tls.fail(server, cert)
                 assert.matches("^tls: the server's public key is not the one of cert.pin", reason)
                 assert.equal(h.sc.ERR_SSL_EINVALID, err)
@@ -101,7 +94,7 @@ for _, version in ipairs { "-tls1_2", "-tls1_3" } do
             local made = pki.issue { issuer = pki.other_root(), names = pki.server_names }
             local server = tls.openssl { cert = made, args = version }
             assert.matches("not signed by a trusted CA",
-                tls.fail(server, verified { pin = pki.pin(made) }))
+                tls.fail(server, tls.verified { pin = pki.pin(made) }))
             tls.try(server, { pin = pki.pin(made) })
         end)
     end)

@@ -11,14 +11,6 @@ end
 
 local VERSIONS = { { "-tls1_2", "TLSv1.2" }, { "-tls1_3", "TLSv1.3" } }
 
-local function verified(more)
-    local cert = { caCert = pki.root().pem, hostName = "localhost" }
-    for name, value in pairs(more or {}) do
-        cert[name] = value
-    end
-    return cert
-end
-
 describe("a TLS connection", function()
     setup(tls.begin_file)
     before_each(h.begin)
@@ -29,7 +21,7 @@ describe("a TLS connection", function()
         for _, kind in ipairs { "ec256", "ec384", "rsa2048", "rsa4096" } do
             it(("is made with %s and a server's key %s"):format(version[2], kind), function()
                 local server = tls.openssl { cert = pki.server(kind), args = version[1] }
-                local id = tls.open(server, verified())
+                local id = tls.open(server, tls.verified())
                 local info = h.sc.sock_info(id)
                 assert.equal(version[2], info.tls_version)
                 assert.is_true(info.verified)
@@ -48,13 +40,13 @@ describe("a TLS connection", function()
 
     it("takes TLS 1.3 when the server has both", function()
         local server = tls.openssl { cert = pki.server() }
-        assert.equal("TLSv1.3", h.sc.sock_info(tls.open(server, verified())).tls_version)
+        assert.equal("TLSv1.3", h.sc.sock_info(tls.open(server, tls.verified())).tls_version)
     end)
 
     it("to a server with a key of RSA 3072 and SHA-384 signatures is made", function()
         local made = pki.issue { issuer = pki.root(), key = "rsa3072", digest = "sha384",
             names = pki.server_names }
-        tls.try(tls.openssl { cert = made }, verified())
+        tls.try(tls.openssl { cert = made }, tls.verified())
     end)
 
     it("to a CA with an RSA key is verified", function()
@@ -62,7 +54,7 @@ describe("a TLS connection", function()
         local made = pki.issue { issuer = root, names = pki.server_names }
         for _, version in ipairs(VERSIONS) do
             local server = tls.openssl { cert = made, args = version[1] }
-            local id = tls.open(server, verified { caCert = root.pem })
+            local id = tls.open(server, tls.verified { caCert = root.pem })
             assert.is_true(h.sc.sock_info(id).verified)
             tls.check_echo(id)
         end
@@ -70,30 +62,31 @@ describe("a TLS connection", function()
 
     it("takes the CA as DER too", function()
         local server = tls.openssl { cert = pki.server() }
-        tls.try(server, verified { caCert = pki.der(pki.root()) })
+        tls.try(server, tls.verified { caCert = pki.der(pki.root()) })
     end)
 
     it("takes the right CA among several in caCert", function()
         local server = tls.openssl { cert = pki.server() }
         local others = pki.other_root().pem .. pki.root("rsa2048").pem
-        tls.try(server, verified { caCert = others .. pki.root().pem })
-        tls.try(server, verified { caCert = pki.root().pem .. others })
-        assert.matches("not signed by a trusted CA", tls.fail(server, verified { caCert = others }))
+        tls.try(server, tls.verified { caCert = others .. pki.root().pem })
+        tls.try(server, tls.verified { caCert = pki.root().pem .. others })
+        assert.matches("not signed by a trusted CA",
+            tls.fail(server, tls.verified { caCert = others }))
     end)
 
     it("takes text around the certificates in caCert", function()
         local server = tls.openssl { cert = pki.server() }
         local text = "# the CAs\n\n" .. pki.other_root().pem .. "\nand ours:\n" .. pki.root().pem
             .. "# the end\n"
-        tls.try(server, verified { caCert = text })
-        tls.try(server, verified { caCert = (text:gsub("\n", "\r\n")) })
+        tls.try(server, tls.verified { caCert = text })
+        tls.try(server, tls.verified { caCert = (text:gsub("\n", "\r\n")) })
     end)
 
     it("follows a chain with an intermediate CA that the server sends", function()
         local made = pki.issue { issuer = pki.intermediate(), names = pki.server_names }
         for _, version in ipairs(VERSIONS) do
             local server = tls.openssl { cert = made, args = version[1] }
-            tls.try(server, verified())
+            tls.try(server, tls.verified())
         end
     end)
 
@@ -101,16 +94,16 @@ describe("a TLS connection", function()
         local low = pki.issue { issuer = pki.intermediate(), label = "low", ca = true,
             subject = "/CN=Test Low" }
         local made = pki.issue { issuer = low, names = pki.server_names }
-        tls.try(tls.openssl { cert = made }, verified())
+        tls.try(tls.openssl { cert = made }, tls.verified())
     end)
 
     it("needs the intermediate CA from somewhere: the server or caCert", function()
         local made = pki.issue { issuer = pki.intermediate(), names = pki.server_names }
         local server = tls.openssl { cert = made, chain = made.cert }
-        assert.matches("not signed by a trusted CA", tls.fail(server, verified()))
+        assert.matches("not signed by a trusted CA", tls.fail(server, tls.verified()))
         local both = pki.root().pem .. pki.intermediate().pem
-        tls.try(server, verified { caCert = both })
-        tls.try(server, verified { caCert = pki.intermediate().pem })
+        tls.try(server, tls.verified { caCert = both })
+        tls.try(server, tls.verified { caCert = pki.intermediate().pem })
     end)
 
     it("sends SNI for names: hostName, or the address when there is none", function()
@@ -151,7 +144,7 @@ describe("a TLS connection", function()
 
     it("takes port and address in either order", function()
         local server = tls.openssl { cert = pki.server() }
-        local cert = verified { resume = false }
+        local cert = tls.verified { resume = false }
         h.close(h.open(h.SSL, server.port, "127.0.0.1", cert))
         h.close(h.open(h.SSL, tostring(server.port), "localhost", cert))
     end)
@@ -197,7 +190,7 @@ describe("a client certificate", function()
             it(("of %s, its key as %s, is accepted"):format(kind, form[1]), function()
                 local client = pki.client(kind)
                 for _, version in ipairs(VERSIONS) do
-                    local id = tls.open(server[version[1]], verified { clientCert = client.pem,
+                    local id = tls.open(server[version[1]], tls.verified { clientCert = client.pem,
                         clientKey = pki.convert(client.key, form[2]), clientPassword = form[3] })
                     tls.check_echo(id)
                     h.close(id)
@@ -209,21 +202,21 @@ describe("a client certificate", function()
     it("may be DER", function()
         local client = pki.client()
         for _, version in ipairs(VERSIONS) do
-            tls.try(server[version[1]], verified { clientCert = pki.der(client),
+            tls.try(server[version[1]], tls.verified { clientCert = pki.der(client),
                 clientKey = client.key_pem })
         end
     end)
 
     it("may have a password that its key does not need", function()
         local client = pki.client()
-        tls.try(server["-tls1_3"], verified { clientCert = client.pem,
+        tls.try(server["-tls1_3"], tls.verified { clientCert = client.pem,
             clientKey = client.key_pem, clientPassword = "superfluous" })
     end)
 
     it("of RSA 4096 is accepted", function()
         local client = pki.client "rsa4096"
         for _, version in ipairs(VERSIONS) do
-            tls.try(server[version[1]], verified { clientCert = client.pem,
+            tls.try(server[version[1]], tls.verified { clientCert = client.pem,
                 clientKey = client.key_pem })
         end
     end)
@@ -232,14 +225,14 @@ describe("a client certificate", function()
         local client = pki.issue { issuer = pki.intermediate(), label = "client",
             subject = "/CN=device" }
         for _, version in ipairs(VERSIONS) do
-            tls.try(server[version[1]], verified { clientCert = client.chain_pem,
+            tls.try(server[version[1]], tls.verified { clientCert = client.chain_pem,
                 clientKey = client.key_pem })
         end
     end)
 
     it("of a CA that the server does not know is refused, with the alert by name", function()
         local client = pki.issue { issuer = pki.other_root(), label = "client", subject = "/CN=x" }
-        local cert = verified { clientCert = client.pem, clientKey = client.key_pem }
+        local cert = tls.verified { clientCert = client.pem, clientKey = client.key_pem }
         assert.matches("alert unknown_ca", tls.fail(server["-tls1_2"], cert))
         -- In TLS 1.3 the client is done before the server looks at its certificate.
         local id = tls.open(server["-tls1_3"], cert)
@@ -249,10 +242,10 @@ describe("a client certificate", function()
     end)
 
     it("that is missing is told by the alert's name", function()
-        local reason, err = tls.fail(server["-tls1_2"], verified())
+        local reason, err = tls.fail(server["-tls1_2"], tls.verified())
         assert.matches("^tls: the server sent the alert handshake_failure", reason)
         assert.equal(h.sc.ERR_SSL_EHANDESHAK, err)
-        local id = tls.open(server["-tls1_3"], verified())
+        local id = tls.open(server["-tls1_3"], tls.verified())
         assert.matches("alert certificate_required", h.wait_for(id, h.CLOSE_IND).reason)
     end)
 
@@ -260,7 +253,7 @@ describe("a client certificate", function()
         local client = pki.client()
         for _, version in ipairs(VERSIONS) do
             local other = tls.openssl { cert = pki.server(), args = version[1] }
-            tls.try(other, verified { clientCert = client.pem,
+            tls.try(other, tls.verified { clientCert = client.pem,
                 clientKey = client.key_pem })
         end
     end)
@@ -268,7 +261,7 @@ describe("a client certificate", function()
     it("is left out when the server only asks", function()
         for _, version in ipairs(VERSIONS) do
             local other = tls.openssl { cert = pki.server(), args = version[1] .. " -verify 3" }
-            tls.try(other, verified())
+            tls.try(other, tls.verified())
         end
     end)
 end)

@@ -134,14 +134,6 @@ local function connects(server, cert, insist)
     return info
 end
 
-local function verified(more)
-    local cert = { caCert = pki.root().pem, hostName = "localhost" }
-    for name, value in pairs(more or {}) do
-        cert[name] = value
-    end
-    return cert
-end
-
 ------------------------------------------------------------------------------- what is not needed
 
 describe("a certificate that the server sends and nobody needs", function()
@@ -168,7 +160,7 @@ describe("a certificate that the server sends and nobody needs", function()
             served = served or leaf { issuer = pki.intermediate() }
             for _, version in ipairs(VERSIONS) do
                 local server = serve(served, version, chain)
-                assert.is_true(connects(server, verified()).verified)
+                assert.is_true(connects(server, tls.verified()).verified)
                 assert.is_false(connects(server, {}).verified)
                 server:stop()
             end
@@ -179,7 +171,7 @@ describe("a certificate that the server sends and nobody needs", function()
         local odd = ca { key = "ed25519", digest = "" }
         local made = leaf { issuer = pki.other_root() }
         for _, version in ipairs(VERSIONS) do
-            local reason, err = tls.fail(serve(made, version, odd.cert), verified())
+            local reason, err = tls.fail(serve(made, version, odd.cert), tls.verified())
             assert.matches("not signed by a trusted CA (one that the server sent with it was left "
                 .. "out: key algorithm Ed25519 is not supported)", reason, 1, true)
             assert.equal(h.sc.ERR_SSL_EINVALID, err)
@@ -236,12 +228,12 @@ describe("a server's own certificate", function()
                 assert.matches("CN=localhost", info.peer_subject)
                 assert.matches("^20%d%d%-%d%d%-%d%d %d%d:%d%d:%d%d$", info.peer_expires)
                 if case[2] then
-                    local reason, err = tls.fail(server, verified(), i - 1)
+                    local reason, err = tls.fail(server, tls.verified(), i - 1)
                     assert.matches("tls: the server's certificate cannot be read: " .. case[2],
                         reason, 1, true)
                     assert.equal(h.sc.ERR_SSL_EINVALID, err)
                 else
-                    assert.is_true(connects(server, verified(), 0).verified)
+                    assert.is_true(connects(server, tls.verified(), 0).verified)
                 end
                 server:stop()
             end
@@ -251,7 +243,7 @@ describe("a server's own certificate", function()
     it("that cannot be read is not made up for by another that can", function()
         local made = leaf { issuer = ca { key = "ed25519", digest = "" }, digest = "" }
         for _, version in ipairs(VERSIONS) do
-            local reason = tls.fail(serve(made, version, pki.server().cert), verified())
+            local reason = tls.fail(serve(made, version, pki.server().cert), tls.verified())
             assert.matches("cannot be read", reason)
         end
     end)
@@ -260,7 +252,7 @@ describe("a server's own certificate", function()
         local above = ca { issuer = pki.root(), ext = { CA[1], "1.2.3.4=critical,DER:0500" } }
         local made = leaf { issuer = above }
         for _, version in ipairs(VERSIONS) do
-            local reason, err = tls.fail(serve(made, version, above.cert), verified())
+            local reason, err = tls.fail(serve(made, version, above.cert), tls.verified())
             assert.matches("not signed by a trusted CA", reason)
             assert.matches("critical extension 1.2.3.4 is not supported", reason, 1, true)
             assert.equal(h.sc.ERR_SSL_EINVALID, err)
@@ -319,7 +311,7 @@ describe("a client's certificate that only the server has to understand", functi
             for _, version in ipairs(VERSIONS) do
                 local server = tls.openssl { cert = pki.server(),
                     args = "-Verify 5 -CAfile " .. pki.root().cert .. " " .. version }
-                tls.try(server, verified { clientCert = made.pem, clientKey = made.key_pem
+                tls.try(server, tls.verified { clientCert = made.pem, clientKey = made.key_pem
                     or pki.read(made.key) })
                 assert.matches("CN ?= ?device", server:output())
                 server:stop()

@@ -188,18 +188,10 @@ describe("with caCert a certificate", function()
         return tls.openssl { cert = pki.issue(spec), mode = "-www",
             args = "-cipher DEFAULT@SECLEVEL=0" }
     end
-    local function verified(more)
-        local cert = { caCert = pki.root().pem, hostName = "localhost" }
-        for name, value in pairs(more or {}) do
-            cert[name] = value
-        end
-        return cert
-    end
-
     -- Each is a fault whatever insist says: that is about the name only.
     local function refused(server, words, cert)
         for _, insist in ipairs { false, 0, 1 } do
-            assert.matches(words, fails(server, cert or verified(), insist or nil), 1, true)
+            assert.matches(words, fails(server, cert or tls.verified(), insist or nil), 1, true)
         end
     end
 
@@ -241,7 +233,7 @@ describe("with caCert a certificate", function()
         local weak = pki.issue { key = "rsa1024", label = "weak", subject = "/CN=Weak", ca = true }
         local server = tls.openssl { mode = "-www", args = "-cipher DEFAULT@SECLEVEL=0",
             cert = pki.issue { issuer = weak, names = pki.server_names } }
-        refused(server, "weak key", verified { caCert = weak.pem })
+        refused(server, "weak key", tls.verified { caCert = weak.pem })
     end)
 
     it("signed with SHA-1 is refused", function()
@@ -275,7 +267,7 @@ describe("with caCert a certificate", function()
     it("with several faults has all of them told", function()
         local server = served { start = "20100101000000Z", finish = "20110101000000Z",
             issuer = pki.other_root() }
-        local reason = fails(server, verified { hostName = "else.where" })
+        local reason = fails(server, tls.verified { hostName = "else.where" })
         assert.matches("expired, not signed by a trusted CA, name mismatch", reason, 1, true)
     end)
 
@@ -287,7 +279,7 @@ describe("with caCert a certificate", function()
 
     it("that is refused is told to the server by an alert", function()
         local server = served { issuer = pki.other_root() }
-        fails(server, verified())
+        fails(server, tls.verified())
         server:wait "alert unknown ca"
     end)
 end)

@@ -119,19 +119,24 @@ function tls.peer(options)
     return server
 end
 
---- A cert table's copy with `resume = false` unless it says otherwise.
-local function without_session(cert)
-    local copy = { resume = false }
-    for name, value in pairs(cert or {}) do
-        copy[name] = value
+-- `defaults`, with what `more` says instead or besides.
+local function merge(defaults, more)
+    for name, value in pairs(more or {}) do
+        defaults[name] = value
     end
-    return copy
+    return defaults
+end
+
+--- A cert table that verifies the servers of pki.server(), and what `more` says.
+function tls.verified(more)
+    return merge({ caCert = pki.root().pem, hostName = "localhost" }, more)
 end
 
 --- sock_conn to a server (or a port) on 127.0.0.1. Returns what that returns.
 function tls.conn(server, cert, insist, address)
     local port = type(server) == "number" and server or server.port
-    return h.sc.sock_conn(h.SSL, address or "127.0.0.1", port, without_session(cert), nil, insist)
+    return h.sc.sock_conn(h.SSL, address or "127.0.0.1", port, merge({ resume = false }, cert), nil,
+        insist)
 end
 
 --- Connects, and returns the id once the connection is up.

@@ -6,7 +6,7 @@
  *
  * 1. Build lwIP 2.2 and mbedTLS 3.6 with lwipopts.h and mbedtls_config.h of this directory, or with
  *    your own (requirements.h, included below, complains about what will not do); mbedTLS's
- *    ssl_tls.c with port/mbedtls_peer_certs.h.
+ *    ssl_tls.c and ssl_tls13_generic.c with port/mbedtls_peer_certs.h.
  * 2. Build src/<all>.c, memory.c and this file. A firmware whose rtos numbers its messages
  *    differently defines SC_MSG_BASE; one that prefers other limits SC_DEFAULT_MAX_SOCKETS and
  *    so on (api.c).
