@@ -2,18 +2,26 @@
 -- SPDX-License-Identifier: MIT
 local h = require "test.support.helper"
 
+local compile = loadstring or load
+
+-- How this Lua names a file in its messages: of a long path only the end.
+local function shown(path)
+    return debug.getinfo(assert(compile("", "@" .. path)), "S").short_src
+end
+
 describe("a script that is run", function()
     before_each(h.begin)
     after_each(h.finish)
 
-    -- Runs `text` with arguments for a shell. Returns what it printed, its exit status, its name.
+    -- Runs `text` with arguments for a shell. Returns what it printed, its exit status, its name
+    -- as messages have it, and its path.
     local function run(text, arguments)
         local name = h.file(text)
         local out = assert(io.popen(("timeout -k 1 30 %s tools/run.lua %s %s 2>&1; echo status $?")
             :format(h.interpreter, name, arguments or "")))
         local printed, status = out:read("*a"):match "^(.*)status (%d+)\n$"
         out:close()
-        return printed, tonumber(status), name
+        return printed, tonumber(status), shown(name), name
     end
 
     local function contains(printed, ...)
@@ -23,12 +31,12 @@ describe("a script that is run", function()
     end
 
     it("has rtos and socketcore, its arguments, and ends as it says", function()
-        local printed, status, name = run([[
+        local printed, status, _, path = run([[
             assert(rtos.receive and socketcore.sock_conn and arg[-1])
             print(arg[0], #arg, arg[1], arg[2], arg[3], select("#", ...), ...)
             os.exit(42)
         ]], [[a '' 'b c']])
-        assert.equal(name .. "\t3\ta\t\tb c\t3\ta\t\tb c\n", printed)
+        assert.equal(path .. "\t3\ta\t\tb c\t3\ta\t\tb c\n", printed)
         assert.equal(42, status)
         printed, status = run "local x = ..."
         assert.equal("", printed)
@@ -129,9 +137,12 @@ describe("a script that is run", function()
         printed, status = run "error({})"
         assert.equal(1, status)
         assert.matches("^table: ", printed)
-        printed, status, name = run "this is no Lua"
+        local path
+        printed, status, name, path = run "this is no Lua"
         assert.equal(1, status)
-        assert.equal(1, (printed:find(name .. ":1:", 1, true)), printed)
+        local _, message = compile("this is no Lua", "@" .. path)
+        assert.is_truthy(message:find(name:sub(-20) .. ":1:", 1, true), message)
+        assert.equal(1, (printed:find(message, 1, true)), printed)
     end)
 
     it("may bring a sys of its own", function()
@@ -192,7 +203,7 @@ describe("Ctrl-C", function()
             ("1 "):rep(times or 1))))
         local status = tonumber(out:read "*l")
         out:close()
-        return h.slurp(log), status, script
+        return h.slurp(log), status, shown(script)
     end
 
     local function ends(line, text)
