@@ -53,4 +53,5 @@ wait "$sockets" || { cat "$work/sockets.log" >&2; fail "the side of lwIP's socke
 # Which of the compiler's names was used does not matter.
 compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
 platform="$("$compiler" --version | sed -n '1{s/^g\{0,1\}cc /gcc /;p;q}'), $(uname -m)"
-exec lua5.1 "$here/report.lua" "$work" "$here/baseline.txt" "$rounds" "$platform" ${2:+"$2"}
+# Without exec, which would end the shell before it removes its directory.
+lua5.1 "$here/report.lua" "$work" "$here/baseline.txt" "$rounds" "$platform" ${2:+"$2"}
