@@ -853,6 +853,7 @@ static struct sc_send_block *flush_outbox(struct sc_socket *s, struct sc_send_bl
         SYS_ARCH_PROTECT(level);
         if (error != SC_OK)
             block->error = error;
+        block->is_written = true;
         block = block->next;
         s->to_write = block;
         SYS_ARCH_UNPROTECT(level);
@@ -862,19 +863,17 @@ static struct sc_send_block *flush_outbox(struct sc_socket *s, struct sc_send_bl
 
 static bool is_under_way(struct sc_socket *s, const struct sc_send_block *block)
 {
-    return block->is_accepted && block->error == SC_OK &&
-           !s->transport->reached(s->channel, block->mark);
+    return !block->is_written || (block->is_accepted && block->error == SC_OK &&
+                                  !s->transport->reached(s->channel, block->mark));
 }
 
-/* Marks as done what the peer has acknowledged, from `block` on and before `unwritten`; after the
- * connection broke, everything. Returns the first that is not done, NULL: none. */
-static struct sc_send_block *confirm_sends(struct sc_socket *s, struct sc_send_block *block,
-                                           const struct sc_send_block *unwritten)
+/* Marks as done what the peer has acknowledged, from `block` on; after the connection broke,
+ * everything. The script may append a send at any moment, also between flush_outbox and here: such
+ * a block has not been written. Returns the first that is not done, NULL: none. */
+static struct sc_send_block *confirm_sends(struct sc_socket *s, struct sc_send_block *block)
 {
-    for (; block; block = finish_block(s, block, s->has_broken ? s->break_error : block->error)) {
-        if (!s->has_broken && (block == unwritten || is_under_way(s, block)))
-            break;
-    }
+    while (block && (s->has_broken || !is_under_way(s, block)))
+        block = finish_block(s, block, s->has_broken ? s->break_error : block->error);
     return block;
 }
 
@@ -935,8 +934,8 @@ static void run_connected(struct sc_socket *s, unsigned wake, const struct outlo
         fill_inbox(s, o->unread);
         check_broken(s);
     }
-    struct sc_send_block *unwritten = flush_outbox(s, o->to_write);
-    confirm_sends(s, o->to_confirm, unwritten);
+    flush_outbox(s, o->to_write);
+    confirm_sends(s, o->to_confirm);
     tell_end(s);
 }
 
@@ -987,14 +986,14 @@ static bool run_closing(struct sc_socket *s, const struct outlook *o)
     discard_input(s);
     check_broken(s);
     struct sc_send_block *unwritten = flush_outbox(s, o->to_write);
-    struct sc_send_block *unconfirmed = confirm_sends(s, o->to_confirm, unwritten);
+    struct sc_send_block *unconfirmed = confirm_sends(s, o->to_confirm);
     bool is_shut = false;
     if (!s->has_broken && !unwritten)
         is_shut = step_shutdown(s) == SC_OK && !unconfirmed;
     if (!is_shut && sc_engine_recent() >= s->deadline)
         break_connection(s, SC_ERR_ABORT, "close: not acknowledged within the linger time");
     if (s->has_broken)
-        confirm_sends(s, unconfirmed, NULL);
+        confirm_sends(s, unconfirmed);
     if (!is_shut && !s->has_broken)
         return true;
     leave_closing(s);

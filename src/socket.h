@@ -34,6 +34,7 @@ struct sc_send_block {
     size_t capacity;            /* what there is room for */
     unsigned times;             /* so many refused sends of this length in a row */
     size_t written;             /* engine: bytes that the channel has taken */
+    bool is_written;            /* engine: the channel has taken all of it, or refused it */
     uint32_t mark;              /* engine: the channel's mark once all is written */
     unsigned char data[];
 };

@@ -188,6 +188,7 @@ static struct {
     size_t input_count;
     enum sc_error input_end; /* what `read` says once the input is empty */
     struct sc_options options;
+    void (*on_reached)(void); /* once, as another thread would act just then */
 } fake;
 
 static enum sc_error fake_open(const struct sc_channel_args *args, struct sc_channel **out,
@@ -244,7 +245,12 @@ static uint32_t fake_mark(struct sc_channel *channel)
 
 static bool fake_reached(struct sc_channel *channel, uint32_t mark)
 {
+    void (*act)(void) = fake.on_reached;
+
     (void)channel;
+    fake.on_reached = NULL;
+    if (act)
+        act();
     return fake.acked >= mark;
 }
 
@@ -825,6 +831,30 @@ static void sends_are_confirmed_in_order_when_acknowledged(void **state)
     close_and_destroy();
 }
 
+static void send_second(void)
+{
+    assert_int_equal(sc_send(id, "second", 6), SC_OK);
+}
+
+/* A block that was not written yet has no mark, and 0 may look like one that is acknowledged. */
+static void a_send_that_comes_while_others_are_confirmed_is_written(void **state)
+{
+    (void)state;
+    connect_type(SC_TCP);
+    fake.write_room = SIZE_MAX;
+    fake.acked = 5;
+    fake.on_reached = send_second;
+    assert_int_equal(sc_send(id, "first", 5), SC_OK);
+    run();
+    assert_int_equal(expect_message(SC_MSG_SEND_CNF, 0).length, 5);
+    expect_silence();
+    assert_int_equal(fake.written, 11);
+    fake.acked = 11;
+    net();
+    assert_int_equal(expect_message(SC_MSG_SEND_CNF, 0).length, 6);
+    close_and_destroy();
+}
+
 static void a_refused_send_is_confirmed_as_failed_in_its_turn(void **state)
 {
     struct sc_config config = *sc_get_config();
@@ -1241,6 +1271,7 @@ int main(void)
         TEST(an_announcement_has_the_length_of_when_it_is_delivered),
         TEST(a_datagram_is_announced_alone_and_its_rest_dropped),
         TEST(sends_are_confirmed_in_order_when_acknowledged),
+        TEST(a_send_that_comes_while_others_are_confirmed_is_written),
         TEST(a_refused_send_is_confirmed_as_failed_in_its_turn),
         TEST(a_datagram_too_large_is_refused),
         TEST(a_send_that_is_not_connected_has_no_message),
